@@ -1,0 +1,1 @@
+"""Suites, the runner, executors and the store."""

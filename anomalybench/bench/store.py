@@ -1,0 +1,163 @@
+"""The store: one folder per job, written aside and renamed, so that a job is either done or not there.
+
+`record.json` names every other file with its size; a folder whose files do not fit its record counts as not there.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from anomalybench.core.errors import StoreError
+from anomalybench.core.job import Job, Record
+
+RECORD, SCORES, MAPS = "record.json", "scores.parquet", "maps.npz"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job produced.
+
+    Attributes:
+        record: Its record.
+        scores: One row per calibration and test image: path, split, label, defect, score; None if it failed.
+        maps: Anomaly maps in the order of `scores`, n x h x w; None for a method without maps.
+    """
+
+    record: Record
+    scores: pd.DataFrame | None = None
+    maps: NDArray[np.float16] | None = None
+
+
+class Store:
+    """Results under one folder: `runs/DATASET/CATEGORY/METHOD/JOB ID/`."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.runs = results / "runs"
+
+    def check_writable(self) -> None:
+        """Fail now rather than after the first fit.
+
+        Raises:
+            StoreError: The results folder cannot be made or written to.
+        """
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.runs):
+                pass
+        except OSError as error:
+            raise StoreError(
+                f"the results folder {self.results} cannot be written to ({error.strerror}). Name another: --results DIR."
+            ) from None
+
+    def folder(self, job: Job) -> Path:
+        """Where the job's results lie, or would lie."""
+        parts = (job.dataset.name, job.category, job.method.name, job.id)
+        return self.runs.joinpath(*map(safe_name, parts))
+
+    def get(self, job: Job) -> Record | None:
+        """The job's record if its results are whole, else None."""
+        return _read(self.folder(job))
+
+    def records(self) -> Iterator[Record]:
+        """Every whole record, sorted by folder."""
+        for file in sorted(self.runs.glob(f"*/*/*/*/{RECORD}")):
+            record = _read(file.parent)
+            if record is not None and not file.parent.name.startswith("."):
+                yield record
+
+    def scores(self, job: Job) -> pd.DataFrame:
+        """The job's raw scores, one row per calibration and test image."""
+        return pd.read_parquet(self.folder(job) / SCORES)
+
+    def maps(self, job: Job) -> NDArray[np.float16] | None:
+        """The job's anomaly maps in the order of its scores, or None."""
+        file = self.folder(job) / MAPS
+        if not file.exists():
+            return None
+        with np.load(file, allow_pickle=False) as saved:
+            maps: NDArray[np.float16] = saved["maps"]
+        return maps
+
+    def put(self, outcome: Outcome) -> Record:
+        """Write an outcome, replacing the job's earlier one; returns the record with the sizes of its files.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        target = self.folder(outcome.record.job)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            try:
+                record = _write(aside, outcome)
+                _replace(aside, target)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        except OSError as error:
+            raise StoreError(f"{target}: cannot be written ({error.strerror or error}).") from None
+        return record
+
+
+def safe_name(name: str) -> str:
+    """A file name for any text: letters, digits and a few signs stay, the rest is percent-encoded and kept short."""
+    quoted = quote(name, safe=" ()[]=,+@").replace("~", "%7E")
+    quoted = re.sub(r"^\.", "%2E", quoted) or "%"
+    if len(quoted) <= 100:
+        return quoted
+    return f"{quoted[:80]}%{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _write(folder: Path, outcome: Outcome) -> Record:
+    if outcome.scores is not None:
+        outcome.scores.to_parquet(folder / SCORES, index=False)
+    if outcome.maps is not None:
+        np.savez_compressed(folder / MAPS, maps=outcome.maps)
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+    record = outcome.record.model_copy(update={"files": sizes})
+    (folder / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    for file in folder.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    folder.chmod(0o755)
+    return record
+
+
+def _replace(aside: Path, target: Path) -> None:
+    """Rename `aside` to `target`; what was there goes aside first, since a folder cannot be renamed onto a full one."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            try:
+                target.rename(old)
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
+        try:
+            aside.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+        else:
+            return
+    raise OSError(f"another process keeps writing {target}")
+
+
+def _read(folder: Path) -> Record | None:
+    try:
+        record = Record.model_validate_json((folder / RECORD).read_bytes())
+        whole = all((folder / name).stat().st_size == size for name, size in record.files.items())
+    except (OSError, ValidationError, ValueError):
+        return None
+    return record if whole else None

@@ -1,0 +1,318 @@
+"""The command line: the only file that prints. Everything heavy is imported inside the commands, so help is instant."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table as RichTable
+
+    from anomalybench.bench.executor import Finished, Plan
+    from anomalybench.bench.store import Store
+    from anomalybench.bench.suite import Request
+    from anomalybench.core.job import Job
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Find out which method finds the defects in your images: at which threshold, where, at what cost.",
+)
+
+_CAPTION = "positive = anomalous; oracle = best threshold picked on test, a bound and not a result"
+_SHOWN = {
+    "method": "method", "supervision": "learns from", "dataset": "dataset", "protocol": "protocol", "status": "status",
+    "n_categories": "cat.", "auroc": "auroc", "balanced_accuracy": "bal. acc.", "oracle_balanced_accuracy": "oracle",
+    "average_precision": "AP", "f1": "f1", "fit_s": "fit s", "predict_ms_per_image": "ms/image", "params_m": "M params",
+}  # fmt: skip
+
+SuiteArgument = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="A suite's name or YAML file.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
+
+
+@app.callback()
+def _main() -> None:
+    """Keep the sub-commands even if there were only one."""
+
+
+@app.command()
+def run(
+    suite: SuiteArgument = None,
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "",
+    dataset: Annotated[str | None, typer.Option(help="Dataset; without a suite, an ad-hoc suite of it.")] = None,
+    categories: Annotated[str, typer.Option(help="Categories, separated by commas.")] = "",
+    protocol: Annotated[str | None, typer.Option(help="How images are split; see `list protocols`.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "",
+    threshold: Annotated[str | None, typer.Option(help="Rule: youden, f1, fpr, normal_quantile or fixed.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter, as in cam.epochs=5 or kfold.k=3; repeatable.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")] = None,
+    results: ResultsOption = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
+) -> None:
+    """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
+
+    What is done already is not run again. Exit code 0: all went well, 1: a job failed, 2: bad input, named.
+    """
+    from anomalybench.bench.suite import Request, load
+    from anomalybench.core import places
+
+    request = Request(
+        suite=suite,
+        methods=_split(methods),
+        dataset=dataset,
+        categories=_split(categories),
+        protocol=protocol,
+        seeds=_seeds(seeds),
+        threshold=threshold,
+        params=_settings(settings or []),
+        data=places.data(data),
+    )
+    loaded = load(request)
+    if dry_run:
+        _print_jobs(loaded.jobs)
+    else:
+        _run(loaded.name, loaded.jobs, request, results, device, force=force)
+
+
+@app.command("list")
+def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|suites|protocols")]) -> None:
+    """List what there is."""
+    rows = _listing(what)
+    table = _table("name", "what it is")
+    for name, summary in rows.items():
+        table.add_row(_plain(name), _plain(summary))
+    _console().print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A method, dataset, protocol or threshold rule.")]) -> None:
+    """Show the parameters of a method, dataset, protocol or threshold rule."""
+    import inspect
+
+    from anomalybench.core import parameters
+
+    cls = _find(name)
+    console = _console()
+    console.print(_plain(inspect.getdoc(inspect.getmodule(cls)) if hasattr(cls, "version") else inspect.getdoc(cls)))
+    table = _table("parameter", "type", "range", "default", "what it is")
+    for row in parameters.table(cls):
+        table.add_row(*map(_plain, (f"{name}.{row.name}", row.type, row.range, row.default, row.description)))
+    console.print(table)
+
+
+@app.command()
+def leaderboard(
+    suite: SuiteArgument = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")] = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Make a suite's leaderboards from the records in the results folder; without a suite, one of all records."""
+    from anomalybench.bench.store import Store
+    from anomalybench.bench.suite import Request, load
+    from anomalybench.core import places
+    from anomalybench.core.errors import StoreError
+    from anomalybench.report import leaderboard as report
+
+    store = Store(results)
+    if suite is None:
+        name, records, missing = "all", list(store.records()), 0
+    else:
+        loaded = load(Request(suite=suite, data=places.data(data)))
+        found = [store.get(job) for job in loaded.jobs]
+        name, records = loaded.name, [record for record in found if record is not None]
+        missing = len(found) - len(records)
+    if not records:
+        raise StoreError(f"{results} holds no results{f' of suite {suite}' if suite else ''}. Run some first.")
+    tables = report.build(records)
+    files = report.write(tables, results, name)
+    _print_leaderboard(tables.leaderboard)
+    if missing:
+        _console().print(f"{missing} of the suite's jobs have not been run.")
+    _print_files(files)
+
+
+def main() -> None:
+    """Entry point: expected errors become one clear message and exit code 2."""
+    from anomalybench.core.errors import AnomalyBenchError
+
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app()
+    except AnomalyBenchError as error:
+        _console(stderr=True).print(f"[bold red]Error:[/] {_plain(error)}")
+        sys.exit(2)
+
+
+def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, *, force: bool) -> None:
+    from anomalybench.bench import executor, runner
+    from anomalybench.bench.store import Store
+    from anomalybench.report import leaderboard as report
+
+    store, torch_device = Store(results), runner.device_name(device)
+    store.check_writable()
+    todo = executor.plan(jobs, store, request.data, force=force)
+    try:
+        finished = _follow(todo, store, torch_device)
+    except KeyboardInterrupt:
+        done = sum(store.get(job) is not None for job in jobs)
+        _console(stderr=True).print(f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on.")
+        sys.exit(130)
+    tables = report.build(f.record for f in finished)
+    _print_leaderboard(tables.leaderboard)
+    _print_files([*report.write(tables, results, name), store.runs])
+    failed = [f for f in finished if f.record.status == "failed"]
+    for job in failed:
+        _console(stderr=True).print(f"[bold red]Failed:[/] {_plain(job.job)}: {_plain(job.record.error)}")
+    if failed:
+        sys.exit(2 if all(f.record.bad_input for f in failed) else 1)
+
+
+def _follow(todo: "Plan", store: "Store", device: str) -> "list[Finished]":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from anomalybench.bench import executor
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    finished = []
+    with Progress(*columns, console=_console(), transient=True) as bars:
+        run_bar = bars.add_task("jobs", total=len(todo.jobs))
+        job_bar = bars.add_task("", total=None)
+
+        def progress(job: "Job", done: int, total: int) -> None:
+            bars.update(job_bar, description=_plain(job), completed=done, total=total)
+
+        for item in executor.here(todo, store, device, progress):
+            finished.append(item)
+            bars.advance(run_bar)
+            bars.console.print(_plain(_line(item)), soft_wrap=True, highlight=False)
+    return finished
+
+
+def _line(item: "Finished") -> str:
+    record = item.record
+    auroc, balanced = record.metrics.get("auroc"), record.metrics.get("balanced_accuracy")
+    numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if auroc is not None and balanced else ""
+    state = "done before" if item.reused else f"{record.status} in {record.costs.total_s:.1f} s"
+    return f"{item.job}: {state} {numbers or record.error or ''}"
+
+
+def _print_jobs(jobs: "list[Job]") -> None:
+    table = _table("job", "method", "dataset", "category", "protocol", "fold", "seed", title=f"{len(jobs)} jobs")
+    for job in jobs:
+        cells = (job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, job.seed)
+        table.add_row(*map(_plain, cells))
+    _console().print(table)
+
+
+def _print_leaderboard(table: "pd.DataFrame") -> None:
+    import pandas as pd
+
+    shown = _table(*_SHOWN.values(), caption=_CAPTION)
+    for row in table[list(_SHOWN)].itertuples(index=False):
+        shown.add_row(
+            *("" if pd.isna(cell) else f"{cell:.3f}" if isinstance(cell, float) else _plain(cell) for cell in row)
+        )
+    _console().print(shown)
+
+
+def _print_files(files: list[Path]) -> None:
+    for file in files:
+        _console().print(f"written: {_plain(file)}", soft_wrap=True, highlight=False)
+
+
+def _listing(what: str) -> dict[str, str]:
+    from anomalybench.core import registry
+    from anomalybench.core.errors import unknown
+
+    if what == "methods":
+        return {p.name: p.summary for p in registry.plugins("methods").values()}
+    if what == "datasets":
+        return {p.name: p.summary for p in registry.plugins("datasets").values()}
+    if what == "suites":
+        from anomalybench.bench import suite
+
+        return suite.names()
+    if what == "protocols":
+        from anomalybench.core.split import PROTOCOLS
+
+        return {name: (cls.__doc__ or "").partition("\n")[0] for name, cls in PROTOCOLS.items()}
+    raise unknown("list", what, ("methods", "datasets", "suites", "protocols"))
+
+
+def _find(name: str) -> type:
+    from anomalybench.core import registry
+    from anomalybench.core.errors import unknown
+    from anomalybench.core.split import PROTOCOLS
+    from anomalybench.evaluate.thresholds import RULES
+
+    if name in registry.plugins("methods"):
+        return registry.method(name)
+    if name in registry.plugins("datasets"):
+        return registry.dataset(name)
+    known = {**PROTOCOLS, **RULES}
+    if name not in known:
+        raise unknown("name", name, [*known, *registry.plugins("methods"), *registry.plugins("datasets")])
+    return known[name]
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    from anomalybench.core.errors import UsageError
+
+    try:
+        return [int(part) for part in _split(text)]
+    except ValueError:
+        raise UsageError(f"--seeds {text}: write whole numbers separated by commas, as in --seeds 0,1,2.") from None
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from anomalybench.core.errors import UsageError
+
+    values = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            values[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"--set {text}: write NAME.PARAMETER=VALUE, as in --set cam.epochs=5.")
+    return values
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=140)
+
+
+def _table(*columns: str, **options: Any) -> "RichTable":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left", **options)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _plain(text: object) -> str:
+    """Text of the user or of a file, never read as markup."""
+    from rich.markup import escape
+
+    return escape(str(text))

@@ -1,0 +1,32 @@
+"""Expected errors: what is wrong, where, and what to do about it. They are shown without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AnomalyBenchError(Exception):
+    """Something the user can mend; its text says how."""
+
+
+class UsageError(AnomalyBenchError):
+    """A name, parameter, suite or option that does not exist or does not fit."""
+
+
+class DataError(AnomalyBenchError):
+    """Images, masks or tables that are missing, broken or contradictory."""
+
+
+class WeightsError(AnomalyBenchError):
+    """Pretrained weights that cannot be found or do not fit."""
+
+
+class StoreError(AnomalyBenchError):
+    """A results folder that cannot be read or written."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Error for a name that does not exist, offering the nearest one, or all of a short list."""
+    options = sorted(known)
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(options) or 'none'}."
+    return UsageError(f"unknown {kind} '{name}'. {hint}")

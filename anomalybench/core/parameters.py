@@ -1,0 +1,84 @@
+"""Parameters of plugins and protocols: the fields of a dataclass, checked one by one with pydantic.
+
+Types are strict (`"5"` is not an integer, `true` is not a number) so that a slip in a YAML file is refused
+instead of being read as something else.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+from anomalybench.core.errors import UsageError, unknown
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One row of a parameter table."""
+
+    name: str
+    type: str
+    range: str
+    default: Any
+    description: str
+
+
+def build(cls: type[T], owner: str, values: Mapping[str, Any]) -> T:
+    """Construct the dataclass `cls` from checked values.
+
+    Args:
+        cls: A dataclass whose fields are its parameters.
+        owner: The plugin's name, for error texts.
+        values: Parameter values by field name; fields left out keep their default.
+
+    Raises:
+        UsageError: Unknown field (the nearest is offered), wrong type or value out of range.
+    """
+    fields = _fields(cls)
+    checked = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise unknown(f"parameter of {owner}", name, fields)
+        try:
+            checked[name] = pydantic.TypeAdapter(fields[name]).validate_python(value, strict=True)
+        except pydantic.ValidationError as error:
+            reasons = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
+            raise UsageError(f"{owner}.{name} = {value!r}: {reasons}. See `anomalybench show {owner}`.") from None
+    try:
+        return cls(**checked)
+    except ValueError as error:
+        raise UsageError(f"{owner}: {error}. See `anomalybench show {owner}`.") from None
+
+
+def values_of(instance: Any) -> dict[str, Any]:
+    """All parameters of a dataclass instance by name, defaults included."""
+    return {name: getattr(instance, name) for name in _fields(type(instance))}
+
+
+def table(cls: type) -> list[Parameter]:
+    """Rows of name, type, range, default and description for each parameter of the dataclass `cls`."""
+    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    rows = []
+    for name, annotation in _fields(cls).items():
+        info = FieldInfo.from_annotation(annotation)
+        limits = ", ".join(text for text in map(_limit, info.metadata) if text)
+        kind = getattr(info.annotation, "__name__", "") if not typing.get_args(info.annotation) else ""
+        default = defaults[name] if defaults[name] is not dataclasses.MISSING else None
+        described = kind or str(info.annotation).replace("typing.", "")
+        rows.append(Parameter(name, described, limits, default, info.description or ""))
+    return rows
+
+
+def _fields(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _limit(constraint: Any) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return ", ".join(f"{signs[k]} {getattr(constraint, k)}" for k in signs if hasattr(constraint, k))

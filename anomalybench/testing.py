@@ -1,0 +1,135 @@
+"""The contracts of methods and datasets as checks, for our plugins and for strangers'.
+
+    from anomalybench.testing import check_method
+    def test_mine(): check_method("mine")
+
+Each check raises AssertionError with the broken clause of the contract.
+"""
+
+import inspect
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalybench.core import parameters, registry
+from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset
+from anomalybench.core.errors import UsageError
+from anomalybench.core.method import Context, Images, Method, Prediction, Train
+from anomalybench.datasets.synthetic import Synthetic
+from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.vision.images import ImageFiles, read_mask, read_rgb
+
+CATEGORY = "tablet"
+
+
+def check_method(name: str) -> None:
+    """Check every clause of the method contract with the method's `smoke` parameters on procedural images.
+
+    Defaults construct; unknown parameters are refused; every parameter is described; the same seed gives the same
+    scores, whatever torch's global generator does; scores are finite, one per image and independent of the batch; maps
+    have the input's shape; the anomalous images are told from the normal ones better than by chance; a saved method
+    gives the same scores after loading.
+    """
+    cls = registry.method(name)
+    _check_parameters(cls, name)
+    train, test, labels = _images(cls, name)
+    fitted, prediction = _fit(cls, name, train, test)
+    _check_prediction(fitted, prediction, len(test))
+    _, again = _fit(cls, name, train, test)
+    assert np.array_equal(prediction.scores, again.scores), f"{name}: the same seed gives other scores"
+    single = np.concatenate([fitted.predict(test[i : i + 1]).scores for i in range(4)])
+    assert np.allclose(single, prediction.scores[:4], rtol=1e-3, atol=1e-5), f"{name}: scores depend on the batch"
+    reached = auroc(prediction.scores, labels)
+    floor = 0.0 if fitted.learns_from == "nothing" else 0.6
+    assert reached > floor, f"{name}: ROC AUC {reached:.2f} on procedural images; higher scores must mean anomalous"
+    _check_saved(cls, name, fitted, test, prediction)
+
+
+def check_dataset(dataset: Dataset, data: Path | None = None) -> None:
+    """Check every clause of the dataset contract on all categories.
+
+    Categories are sorted and unique; items lie in their category, with normal ones among them; paths are relative, with
+    forward slashes; files and masks exist and are of one size; asking twice gives the same.
+    """
+    assert dataset.source, "source says where to get the data and under which licence"
+    root = dataset.root(data)
+    categories = dataset.categories(root)
+    assert categories == sorted(set(categories)), "categories are sorted and unique"
+    assert categories, "there is a category"
+    for category in categories:
+        items = dataset.load(root, category)
+        assert items == dataset.load(root, category), f"{category}: asking twice gives the same items"
+        assert {item.category for item in items} == {category}, f"{category}: items of another category"
+        for item in items:
+            assert not Path(item.path).is_absolute(), f"{item.path}: paths are relative to the root"
+            assert "\\" not in item.path, f"{item.path}: paths have forward slashes"
+            assert (item.label == NORMAL) == (item.defect == "good"), f"{item.path}: only normal items are `good`"
+            assert item.label in (NORMAL, ANOMALOUS), f"{item.path}: labels are 0 and 1"
+            if item.mask is not None:
+                shape = read_rgb(root / item.path).shape[:2]
+                assert read_mask(root / item.mask).shape == shape, f"{item.mask}: mask and image differ in size"
+
+
+def _check_parameters(cls: type[Method], name: str) -> None:
+    parameters.build(cls, name, {})
+    smoke = parameters.build(cls, name, cls.smoke)
+    try:
+        parameters.build(cls, name, {"no_such_parameter": 1})
+    except UsageError:
+        pass
+    else:
+        raise AssertionError(f"{name}: unknown parameters must be refused")
+    for row in parameters.table(cls):
+        assert row.description, f"{name}.{row.name}: describe it, as in Annotated[int, Field(description='...')]"
+    assert smoke.learns_from in ("nothing", "normals", "labels", "masks"), f"{name}.learns_from"
+    assert inspect.getdoc(inspect.getmodule(cls)), f"{name}: the module's docstring says what the method is"
+
+
+def _images(cls: type[Method], name: str) -> tuple[Train, Images, NDArray[np.int64]]:
+    """What the method may see of 24 train images, and 24 test images with their labels."""
+    dataset = Synthetic(n_normal=24, n_anomalous=24)
+    root = dataset.root(None)
+    items = dataset.load(root, CATEGORY)
+    normal = [item for item in items if item.label == NORMAL]
+    anomalous = [item for item in items if item.label == ANOMALOUS]
+    train, test = normal[::2] + anomalous[::2], normal[1::2] + anomalous[1::2]
+    supervision = parameters.build(cls, name, cls.smoke).learns_from
+    seen = {"nothing": [], "normals": normal[::2]}.get(supervision, train)
+    labels = np.array([item.label for item in seen], np.int64) if supervision in ("labels", "masks") else None
+    masks = [item.mask and read_mask(root / item.mask) for item in seen] if supervision == "masks" else None
+    shown = ImageFiles([root / item.path for item in test])
+    return (
+        Train(ImageFiles([root / item.path for item in seen]), labels, masks),  # type: ignore[arg-type]
+        shown,
+        np.array([item.label for item in test], np.int64),
+    )
+
+
+def _fit(cls: type[Method], name: str, train: Train, test: Images) -> tuple[Method, Prediction]:
+    method = parameters.build(cls, name, cls.smoke)
+    method.fit(train, Context(seed=3))
+    return method, method.predict(test)
+
+
+def _check_prediction(method: Method, prediction: Prediction, n: int) -> None:
+    assert prediction.scores.shape == (n,), "one score per image"
+    assert np.isfinite(prediction.scores).all(), "scores are finite"
+    if prediction.maps is None:
+        return
+    size: int = getattr(method, "size", prediction.maps.shape[-1])
+    assert prediction.maps.shape == (n, size, size), f"maps are {n} x size x size"
+    assert np.isfinite(prediction.maps).all(), "maps are finite"
+
+
+def _check_saved(
+    cls: type[Method], name: str, fitted: Method, test: Sequence[NDArray[np.uint8]], prediction: Prediction
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "method.npz"
+        fitted.save(file)
+        loaded = parameters.build(cls, name, cls.smoke)
+        loaded.load(file, Context(seed=4))
+    assert np.array_equal(loaded.predict(test).scores, prediction.scores), f"{name}: a loaded method scores otherwise"

@@ -1,0 +1,1 @@
+"""What methods share: images, backbones, training, synthetic defects. The home of torch."""

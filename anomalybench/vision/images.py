@@ -1,0 +1,102 @@
+"""Reading images and masks: whatever Pillow reads becomes RGB; what is broken is named."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from anomalybench.core.dataset import Item
+from anomalybench.core.errors import DataError
+from anomalybench.core.method import Images
+
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_EXIF_ORIENTATION = 0x0112
+
+
+class ImageFiles(Sequence[NDArray[np.uint8]]):
+    """Images that are decoded on access: all a method gets to see of the files."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return ImageFiles(self._paths[index])
+        return read_rgb(self._paths[index])
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file to RGB, height x width x 3.
+
+    Grey, palette, CMYK and alpha images are converted; 16-bit ones are scaled by 1/257; EXIF orientation is applied.
+
+    Raises:
+        DataError: The file is missing, broken or holds floating-point pixels.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in _SIXTEEN_BIT:
+                grey = np.asarray(upright, np.float64) / 257
+                return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+            if upright.mode == "F":
+                raise DataError(f"{path}: floating-point pixels have no agreed range. Save it with 8 or 16 bits.")
+            return np.asarray(_without_alpha(upright).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Decode a mask to height x width; a pixel is defective where its grey value is at least half of the range."""
+    return read_rgb(path).max(axis=2) >= 128
+
+
+def check_files(root: Path, items: Sequence[Item]) -> None:
+    """Read the headers of all images and masks.
+
+    Raises:
+        DataError: A header is broken, or a mask's size is not its image's.
+    """
+    for item in items:
+        size = _upright_size(root / item.path)
+        if item.mask is not None and (found := _upright_size(root / item.mask)) != size:
+            raise DataError(
+                f"{root / item.mask}: the mask is {found[0]}x{found[1]}, but its image {item.path} is "
+                f"{size[0]}x{size[1]}. Make them the same size."
+            )
+
+
+def stack(images: Images, size: int) -> torch.Tensor:
+    """Images resized to size x size (bilinear, aspect not kept): n x 3 x size x size, uint8."""
+    out = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
+    for i in range(len(images)):
+        resized = Image.fromarray(images[i]).resize((size, size), Image.Resampling.BILINEAR)
+        out[i] = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return out
+
+
+def batches(images: Images, length: int) -> Iterator[Images]:
+    """Consecutive runs of at most `length` images."""
+    for start in range(0, len(images), length):
+        yield images[start : start + length]
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (height, width) if turned else (width, height)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None

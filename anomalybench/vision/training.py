@@ -1,0 +1,41 @@
+"""What trained methods share: seeding without global state, freezing, and forward passes in batches."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's generators start from `seed` inside and are as before afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """The module in eval mode (batch-norm statistics stand still) and without gradients."""
+    return module.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def forward(
+    function: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, device: str, batch: int = 32
+) -> torch.Tensor:
+    """`function` over `inputs` in batches on `device`; the result is gathered in main memory."""
+    return torch.cat([function(chunk.to(device)).cpu() for chunk in inputs.split(batch)])
+
+
+def to_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """A module's state as numpy arrays, for `Method.state`."""
+    return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def from_arrays(module: nn.Module, state: Mapping[str, NDArray[Any]]) -> None:
+    """Fill a module from what `to_arrays` returned."""
+    module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})

@@ -1,0 +1,153 @@
+"""Fully convolutional data description, one-class: its output map is the explanation (Liznerski et al. 2021).
+
+The mean of the pseudo-Huber map is pulled to zero on normal images and pushed away on anomalous ones: confetti painted
+on normal images, or labelled defects where the parameter asks for them. Differences from the authors' code, on purpose:
+batch-norm statistics of the frozen prefix stand still; images go through the backbone's own preprocessing; the loss is
+the image-label form (the authors' mask loss with all-one masks is the same on the up-sampled map); confetti is painted
+at the input size. The paper's network is `torchvision:vgg11_bn`, MathWorks' `timm:inception_v3`, both at stride 8.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
+
+from anomalybench.core.errors import DataError
+from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.methods._receptive_field import ReceptiveField, receptive_field, upsample
+from anomalybench.vision import backbones, images, synthetic_defects, training
+
+Anomalies = Literal["confetti", "confetti_mathworks", "labelled"]
+
+
+def pseudo_huber(output: torch.Tensor) -> torch.Tensor:
+    """sqrt(x^2 + 1) - 1, without cancellation for small x."""
+    return output**2 / (torch.sqrt(output**2 + 1) + 1)
+
+
+def anomalous_loss(a: torch.Tensor, floor: float = 1e-31) -> torch.Tensor:
+    """-log(1 - exp(-a)) for a >= 0, stable at both ends; its value at `floor` is its bound, as in the authors' code."""
+    return -torch.log(-torch.expm1(-a.clamp_min(floor)))
+
+
+def fcdd_loss(maps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean over the batch of a (normal) or -log(1 - exp(-a)) (anomalous), a being the mean of each n x h x w map."""
+    a = maps.flatten(1).mean(1)
+    return torch.where(labels == 0, a, anomalous_loss(a)).mean()
+
+
+class _Network(nn.Module):
+    """Frozen prefix, trained tail, and a 1 x 1 convolution to the one-channel map."""
+
+    def __init__(self, backbone: backbones.Backbone, stride: int) -> None:
+        super().__init__()
+        prefix, self.tail, channels = backbone.cut(stride)
+        self.prefix = training.freeze(prefix)
+        self.head = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Anomaly map n x h x w, not negative."""
+        return pseudo_huber(self.head(self.tail(self.prefix(x)))[:, 0])
+
+
+@dataclass
+class Fcdd(Method):
+    """Fully convolutional data description; the image score is the mean of the map."""
+
+    smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4}
+
+    backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
+    stride: Annotated[int, Field(ge=2, le=32, description="input pixels per map cell")] = 8
+    size: Annotated[int, Field(ge=32, le=2048, description="input side in pixels")] = 224
+    anomalies: Annotated[Anomalies, Field(description="painted on normal images, or labelled train images")] = (
+        "confetti"
+    )
+    epochs: Annotated[int, Field(ge=1, description="passes over the train images")] = 20
+    batch_size: Annotated[int, Field(ge=2, description="images per step")] = 16
+    optimizer: Annotated[
+        Literal["adam", "sgd"], Field(description="sgd: Nesterov momentum .9, the authors' choice")
+    ] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, description="step size; the authors take 1e-3 with sgd")] = 1e-3
+    decay: Annotated[float, Field(gt=0, le=1, description="learning rate's factor per epoch")] = 0.985
+    weight_decay: Annotated[float, Field(ge=0, description="L2 penalty")] = 1e-4
+    gauss_std: Annotated[float, Field(gt=0, description="standard deviation of the up-sampling kernel in pixels")] = (
+        12.0
+    )
+    upsampling: Annotated[
+        Literal["official", "normalised"], Field(description="normalised undoes the fall-off at the borders")
+    ] = "official"
+
+    @property
+    def learns_from(self) -> Supervision:  # type: ignore[override]
+        """`labels` if it asks for labelled anomalies, else `normals`."""
+        return "labels" if self.anomalies == "labelled" else "normals"
+
+    def fit(self, train: Train, context: Context) -> None:
+        """Train the tail and the last convolution; half of the images of each batch are anomalous."""
+        pictures = images.stack(train.images, self.size)
+        labels = np.zeros(len(pictures), np.int64) if train.labels is None else train.labels
+        if self.learns_from == "labels" and not labels.any():
+            raise DataError("fcdd.anomalies = labelled needs anomalous train images; use confetti without them.")
+        with training.seeded(context.seed):
+            self._build(context, weights=True)
+            self._train(pictures[labels == 0], pictures[labels == 1], context)
+
+    def predict(self, images_: Images) -> Prediction:
+        """See `Method.predict`; maps are up-sampled with the receptive field's Gaussian."""
+        pictures = images.stack(images_, self.size)
+        maps = training.forward(lambda x: self.network_(self.backbone_.normalise(x)), pictures, self.device_)
+        full = upsample(maps, self._field(), self.size, self.gauss_std, normalised=self.upsampling == "normalised")
+        return Prediction(maps.double().mean((1, 2)).numpy(), full.numpy())
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """See `Method.state`."""
+        return training.to_arrays(self.network_)
+
+    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
+        """See `Method.restore`."""
+        self._build(context, weights=False)
+        training.from_arrays(self.network_, state)
+
+    def _build(self, context: Context, *, weights: bool) -> None:
+        self.backbone_ = backbones.load(self.backbone if weights else backbones.without_weights(self.backbone))
+        self.network_ = _Network(self.backbone_, self.stride).to(context.device)
+        self.device_ = context.device
+
+    def _field(self) -> ReceptiveField:
+        return receptive_field(nn.Sequential(self.network_.prefix, self.network_.tail), self.size)
+
+    def _train(self, normal: torch.Tensor, anomalous: torch.Tensor, context: Context) -> None:
+        network = self.network_
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        if self.optimizer == "adam":
+            optimizer: torch.optim.Optimizer = torch.optim.Adam(
+                parameters, self.learning_rate, weight_decay=self.weight_decay
+            )
+        else:
+            optimizer = torch.optim.SGD(
+                parameters, self.learning_rate, 0.9, weight_decay=self.weight_decay, nesterov=True
+            )
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)
+        half = max(1, self.batch_size // 2)
+        for epoch in range(self.epochs):
+            for index in torch.randperm(len(normal)).split(half):
+                other = self._anomalies(normal[index], anomalous, context.rng)
+                x = torch.cat([normal[index], other]).to(context.device)
+                labels = torch.arange(len(x), device=context.device) >= len(index)
+                optimizer.zero_grad()
+                fcdd_loss(network(self.backbone_.normalise(x)), labels).backward()
+                optimizer.step()
+            schedule.step()
+            context.progress(epoch + 1, self.epochs)
+
+    def _anomalies(self, normal: torch.Tensor, anomalous: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        if self.anomalies == "labelled":
+            return anomalous[rng.integers(0, len(anomalous), len(normal))]
+        paint = synthetic_defects.official if self.anomalies == "confetti" else synthetic_defects.mathworks
+        painted = [paint(image.permute(1, 2, 0).numpy(), rng) for image in normal]
+        return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2)
