@@ -66,15 +66,16 @@ def run(
     Raises:
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
-    from anomalybench.bench import executor, runner
+    from anomalybench.bench import executor
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, load
     from anomalybench.core import places
     from anomalybench.report import leaderboard
+    from anomalybench.vision.devices import device_name
 
     folder = places.data(data)
     request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, params or {}, folder)
-    loaded, store, torch_device = load(request), Store(Path(results)), runner.device_name(device)
+    loaded, store, torch_device = load(request), Store(Path(results)), device_name(device)
     store.check_writable()
     todo = executor.plan(loaded.jobs, store, folder, force=force)
     tables = leaderboard.build(f.record for f in executor.here(todo, store, torch_device, lambda *_: None))

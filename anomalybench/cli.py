@@ -153,11 +153,12 @@ def main() -> None:
 
 
 def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, *, force: bool) -> None:
-    from anomalybench.bench import executor, runner
+    from anomalybench.bench import executor
     from anomalybench.bench.store import Store
     from anomalybench.report import leaderboard as report
+    from anomalybench.vision.devices import device_name
 
-    store, torch_device = Store(results), runner.device_name(device)
+    store, torch_device = Store(results), device_name(device)
     store.check_writable()
     todo = executor.plan(jobs, store, request.data, force=force)
     try:

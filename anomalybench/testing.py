@@ -119,7 +119,7 @@ def _check_prediction(method: Method, prediction: Prediction, n: int) -> None:
     assert np.isfinite(prediction.scores).all(), "scores are finite"
     if prediction.maps is None:
         return
-    size: int = getattr(method, "size", prediction.maps.shape[-1])
+    size = getattr(method, "size", prediction.maps.shape[-1])
     assert prediction.maps.shape == (n, size, size), f"maps are {n} x size x size"
     assert np.isfinite(prediction.maps).all(), "maps are finite"
 

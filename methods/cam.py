@@ -7,9 +7,10 @@ the code's settings and `head="gap"` the article's. Batch-norm statistics stand 
 small.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -27,41 +28,36 @@ Head = Literal["gap", "maxpool_avg", "single_unit"]
 
 
 class _Network(nn.Module):
-    """Prefix, tail and head.
-
-    Attributes:
-        prefix: Frozen layers.
-        tail: Trained layers, up to the feature maps that the head pools.
-        head: One linear layer, or two for `single_unit`.
-    """
+    """Frozen prefix, trained tail up to the feature maps, and a head of one linear layer, or two for `single_unit`."""
 
     def __init__(self, backbone: backbones.Backbone, head: Head) -> None:
         super().__init__()
         prefix, self.tail, channels = backbone.cut()
         self.prefix = training.freeze(prefix)
-        self.pool_first = head == "maxpool_avg"
-        self.head = (
-            nn.Sequential(nn.Linear(channels, 1), nn.Linear(1, 2))
-            if head == "single_unit"
-            else nn.Sequential(nn.Linear(channels, 2))
-        )
+        self.max_pool_first = head == "maxpool_avg"
+        widths = (channels, 1, 2) if head == "single_unit" else (channels, 2)
+        self.head = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Logits n x 2 (good, anomalous) of feature maps n x channels x h x w."""
-        pooled = F.max_pool2d(features, 2) if self.pool_first and min(features.shape[-2:]) > 1 else features
-        return self.head(pooled.mean(dim=(2, 3)))
+        if self.max_pool_first and min(features.shape[-2:]) > 1:
+            features = F.max_pool2d(features, 2)
+        pooled = features.mean(dim=(2, 3))
+        for layer in self.head:
+            pooled = layer(pooled)
+        return pooled
 
     def class_weights(self) -> torch.Tensor:
-        """Weight of each channel in the anomalous logit; for `single_unit` the product of its two layers."""
-        first = self.head[0].weight
-        return first[1] if len(self.head) == 1 else first[0] * self.head[1].weight[1, 0]
+        """Weight of each channel in the anomalous logit."""
+        first, *rest = [cast(nn.Linear, layer).weight for layer in self.head]
+        return (rest[0] @ first if rest else first)[1]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Anomalous minus good logit and, below it, the class activation map: n x (1 + h * w) for one pass."""
+        """Margin (anomalous minus good logit) and flattened class activation map: n x (1 + h * w)."""
         features = self.tail(self.prefix(x))
         logits = self.logits(features)
         cam = torch.einsum("k,nkhw->nhw", self.class_weights(), features)
-        return torch.cat([(logits[:, 1] - logits[:, 0])[:, None], cam.flatten(1)], dim=1)
+        return torch.cat([logits[:, 1:] - logits[:, :1], cam.flatten(1)], dim=1)
 
 
 @dataclass
@@ -140,11 +136,9 @@ class Cam(Method):
 
     def _train(self, pictures: torch.Tensor, labels: torch.Tensor, context: Context) -> None:
         network, augment = self.network_, self._augmentation()
-        inputs = (
-            pictures
-            if augment
-            else training.forward(lambda x: network.prefix(self._input(x)), pictures, context.device)
-        )
+        inputs = pictures
+        if augment is None:
+            inputs = training.forward(lambda x: network.prefix(self._input(x)), pictures, context.device)
         balanced = (labels == 0).sum() / (labels == 1).sum()
         weight = torch.tensor([1.0, balanced if self.anomaly_weight == "balanced" else self.anomaly_weight])
         loss = nn.CrossEntropyLoss(weight.to(context.device))
@@ -153,7 +147,7 @@ class Cam(Method):
             right = 0
             for index in torch.randperm(len(labels)).split(self.batch_size):
                 x, y = inputs[index].clone().to(context.device), labels[index].to(context.device)
-                features = network.prefix(self._input(augment(x))) if augment else x
+                features = network.prefix(self._input(augment(x))) if augment is not None else x
                 logits = network.logits(network.tail(features))
                 optimizer.zero_grad()
                 loss(logits, y).backward()
@@ -163,7 +157,7 @@ class Cam(Method):
             if right / len(labels) > self.stop_accuracy:
                 break
 
-    def _augmentation(self) -> v2.Transform | None:
+    def _augmentation(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         steps: list[v2.Transform] = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()] if self.flips else []
         if self.rotation:
             steps.append(v2.RandomRotation(self.rotation, v2.InterpolationMode.BILINEAR))

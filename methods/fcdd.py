@@ -7,6 +7,7 @@ the image-label form (the authors' mask loss with all-one masks is the same on t
 at the input size. The paper's network is `torchvision:vgg11_bn`, MathWorks' `timm:inception_v3`, both at stride 8.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -32,7 +33,11 @@ def pseudo_huber(output: torch.Tensor) -> torch.Tensor:
 
 def anomalous_loss(a: torch.Tensor, floor: float = 1e-31) -> torch.Tensor:
     """-log(1 - exp(-a)) for a >= 0, stable at both ends; its value at `floor` is its bound, as in the authors' code."""
-    return -torch.log(-torch.expm1(-a.clamp_min(floor)))
+    a = a.clamp_min(floor)
+    small = a < math.log(2)  # each form loses digits where the other does not; `where` keeps NaN out of the gradient
+    near = -torch.log(-torch.expm1(-torch.where(small, a, torch.ones_like(a))))
+    far = -torch.log1p(-torch.exp(-torch.where(small, torch.ones_like(a), a)))
+    return torch.where(small, near, far)
 
 
 def fcdd_loss(maps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -50,9 +55,9 @@ class _Network(nn.Module):
         self.prefix = training.freeze(prefix)
         self.head = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Anomaly map n x h x w, not negative."""
-        return pseudo_huber(self.head(self.tail(self.prefix(x)))[:, 0])
+    def maps(self, features: torch.Tensor) -> torch.Tensor:
+        """Anomaly maps n x h x w, not negative, of the prefix's output."""
+        return pseudo_huber(self.head(self.tail(features))[:, 0])
 
 
 @dataclass
@@ -62,17 +67,17 @@ class Fcdd(Method):
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
-    stride: Annotated[int, Field(ge=2, le=32, description="input pixels per map cell")] = 8
+    stride: Annotated[int, Field(ge=2, le=32, description="input pixels per map cell")] = 16
     size: Annotated[int, Field(ge=32, le=2048, description="input side in pixels")] = 224
     anomalies: Annotated[Anomalies, Field(description="painted on normal images, or labelled train images")] = (
         "confetti"
     )
-    epochs: Annotated[int, Field(ge=1, description="passes over the train images")] = 20
+    epochs: Annotated[int, Field(ge=1, description="passes over the train images")] = 15
     batch_size: Annotated[int, Field(ge=2, description="images per step")] = 16
     optimizer: Annotated[
         Literal["adam", "sgd"], Field(description="sgd: Nesterov momentum .9, the authors' choice")
     ] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, description="step size; the authors take 1e-3 with sgd")] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, description="step size; the authors take 1e-3 with sgd")] = 1e-4
     decay: Annotated[float, Field(gt=0, le=1, description="learning rate's factor per epoch")] = 0.985
     weight_decay: Annotated[float, Field(ge=0, description="L2 penalty")] = 1e-4
     gauss_std: Annotated[float, Field(gt=0, description="standard deviation of the up-sampling kernel in pixels")] = (
@@ -100,7 +105,7 @@ class Fcdd(Method):
     def predict(self, images_: Images) -> Prediction:
         """See `Method.predict`; maps are up-sampled with the receptive field's Gaussian."""
         pictures = images.stack(images_, self.size)
-        maps = training.forward(lambda x: self.network_(self.backbone_.normalise(x)), pictures, self.device_)
+        maps = training.forward(lambda x: self.network_.maps(self._prefix(x)), pictures, self.device_)
         full = upsample(maps, self._field(), self.size, self.gauss_std, normalised=self.upsampling == "normalised")
         return Prediction(maps.double().mean((1, 2)).numpy(), full.numpy())
 
@@ -133,17 +138,20 @@ class Fcdd(Method):
                 parameters, self.learning_rate, 0.9, weight_decay=self.weight_decay, nesterov=True
             )
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)
-        half = max(1, self.batch_size // 2)
+        features = training.forward(self._prefix, normal, context.device)
         for epoch in range(self.epochs):
-            for index in torch.randperm(len(normal)).split(half):
-                other = self._anomalies(normal[index], anomalous, context.rng)
-                x = torch.cat([normal[index], other]).to(context.device)
+            for index in torch.randperm(len(normal)).split(max(1, self.batch_size // 2)):
+                other = self._prefix(self._anomalies(normal[index], anomalous, context.rng).to(context.device))
+                x = torch.cat([features[index].to(context.device), other])
                 labels = torch.arange(len(x), device=context.device) >= len(index)
                 optimizer.zero_grad()
-                fcdd_loss(network(self.backbone_.normalise(x)), labels).backward()
+                fcdd_loss(network.maps(x), labels).backward()
                 optimizer.step()
             schedule.step()
             context.progress(epoch + 1, self.epochs)
+
+    def _prefix(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.network_.prefix(self.backbone_.normalise(batch))
 
     def _anomalies(self, normal: torch.Tensor, anomalous: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         if self.anomalies == "labelled":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from anomalybench.bench.runner import run_job
@@ -80,7 +81,7 @@ def here(todo: Plan, store: Store, device: str, progress: Callable[[Job, int, in
         if job.id in todo.done:
             yield Finished(job, todo.done[job.id], reused=True)
             continue
-        outcome = run_job(job, todo.table(job), device, lambda done, total, job=job: progress(job, done, total))
+        outcome = run_job(job, todo.table(job), device, partial(progress, job))
         yield Finished(job, store.put(outcome), reused=False)
 
 

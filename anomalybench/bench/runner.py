@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from anomalybench.bench.store import Outcome
 from anomalybench.bench.suite import Table
 from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
-from anomalybench.core.errors import AnomalyBenchError, DataError, UsageError
+from anomalybench.core.errors import AnomalyBenchError, DataError
 from anomalybench.core.job import Costs, Counts, Job, Record
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
 from anomalybench.core.split import PROTOCOLS, Split
 from anomalybench.evaluate import image_metrics
 from anomalybench.evaluate.thresholds import RULES, NormalQuantile, Rule, Youden
+from anomalybench.vision import devices
 from anomalybench.vision.images import ImageFiles, batches, read_mask
 
 Progress = Callable[[int, int], None]
@@ -34,21 +34,6 @@ _DISTRIBUTION = "anomalybench-vision"
 
 class _SkippedError(Exception):
     """The method's supervision and the protocol do not go together."""
-
-
-def device_name(wanted: str) -> str:
-    """The torch device to use: `auto` takes an NVIDIA GPU where there is one.
-
-    Raises:
-        UsageError: The device does not exist here.
-    """
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=torch.device(wanted))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device '{wanted}' cannot be used: {str(error).splitlines()[0]} Take cpu or auto.") from None
-    return wanted
 
 
 def run_job(job: Job, table: Table, device: str, progress: Progress) -> Outcome:
@@ -89,7 +74,7 @@ def _measure(base: Record, table: Table, device: str, progress: Progress) -> Out
     _check_test(job, split)
     seen = _visible(job, method, split)
     rule = _rule(job, split)
-    _reset_peak_memory(device)
+    devices.reset_peak_memory(device)
     start = time.perf_counter()
     method.fit(_train(method, table.root, seen), Context(seed=job.seed, device=device, progress=progress))
     fitted = time.perf_counter()
@@ -116,7 +101,7 @@ def _measure(base: Record, table: Table, device: str, progress: Progress) -> Out
                 fit_s=round(fitted - start, 3),
                 predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
                 params_m=method.n_parameters / 1e6,
-                peak_memory_mb=round(_peak_memory_mb(device), 1),
+                peak_memory_mb=round(devices.peak_memory_mb(device), 1),
             ),
         }
     )
@@ -229,25 +214,3 @@ def _described(rule: Rule) -> str:
 
 def _count(items: Sequence[Item], label: int) -> int:
     return sum(item.label == label for item in items)
-
-
-def _reset_peak_memory(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return  # elsewhere than on Linux the peak is the process's own, from its start
-
-
-def _peak_memory_mb(device: str) -> float:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
-    except (OSError, IndexError, ValueError):
-        import resource  # does not exist on Windows
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -59,7 +59,7 @@ class Store:
                 pass
         except OSError as error:
             raise StoreError(
-                f"the results folder {self.results} cannot be written to ({error.strerror}). Name another: --results DIR."
+                f"the results folder {self.results} cannot be written ({error.strerror}). Name another: --results DIR."
             ) from None
 
     def folder(self, job: Job) -> Path:

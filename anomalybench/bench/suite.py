@@ -103,7 +103,7 @@ def load(request: Request) -> Suite:
     wanted = [request.dataset] if request.dataset else []
     datasets = _pick(wanted, file.datasets, extend=False)
     protocol = overrides.apply(_choice(request.protocol or file.protocol))
-    cut = parameters.build(_known("protocol", protocol.name, PROTOCOLS), protocol.name, protocol.params)
+    cut: Protocol = parameters.build(_known("protocol", protocol.name, PROTOCOLS), protocol.name, protocol.params)
     protocol = Choice(name=protocol.name, params=parameters.values_of(cut))
     threshold = _threshold(request.threshold or file.threshold, overrides)
     jobs = [
@@ -155,7 +155,7 @@ class _Overrides:
 
 def _base(request: Request) -> tuple[str, SuiteFile]:
     if request.suite is None and request.dataset is not None:
-        methods = list(request.methods) or ["cam", "fcdd"]
+        methods: list[Named] = [*request.methods] or ["cam", "fcdd"]
         return AD_HOC, SuiteFile(methods=methods, datasets=[request.dataset])
     name = request.suite or DEFAULT
     path = Path(name)

@@ -1,6 +1,7 @@
 """A dataset: a named table of items, one category of which a job sees."""
 
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def _check(name: str, root: Path, category: str, items: list[Item]) -> None:
         raise DataError(f"{where}: no images found.")
     if all(item.label != NORMAL for item in items):
         raise DataError(f"{where}: no normal images. Every method and threshold needs some.")
-    for before, item in zip(items, items[1:], strict=False):
+    for before, item in itertools.pairwise(items):
         if before.path == item.path:
             parts = f" (splits: {before.split}, {item.split})" if before.split != item.split else ""
             raise DataError(f"{where}: {item.path} is listed twice{parts}. List every image once.")

@@ -67,16 +67,23 @@ def table(cls: type) -> list[Parameter]:
     for name, annotation in _fields(cls).items():
         info = FieldInfo.from_annotation(annotation)
         limits = ", ".join(text for text in map(_limit, info.metadata) if text)
-        kind = getattr(info.annotation, "__name__", "") if not typing.get_args(info.annotation) else ""
         default = defaults[name] if defaults[name] is not dataclasses.MISSING else None
-        described = kind or str(info.annotation).replace("typing.", "")
-        rows.append(Parameter(name, described, limits, default, info.description or ""))
+        rows.append(Parameter(name, _type_text(info.annotation), limits, default, info.description or ""))
     return rows
 
 
 def _fields(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _type_text(annotation: Any) -> str:
+    """`int`, or alternatives as in `int | None` and `adam | sgd`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type_text(typing.get_args(annotation)[0])
+    if arguments := typing.get_args(annotation):
+        return " | ".join(map(_type_text, arguments))
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
 def _limit(constraint: Any) -> str:

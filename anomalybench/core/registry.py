@@ -58,19 +58,19 @@ def plugins(kind: Kind) -> dict[str, Plugin]:
                     f"two {kind} are called '{info.name}': {found[info.name].module} and {point.value}.{info.name}. "
                     "Rename one of the files or uninstall one of the packages."
                 )
-            summary = _summary(info.module_finder.find_spec(info.name, None))  # type: ignore[call-arg]
+            summary = _summary(info.module_finder.find_spec(info.name, None))
             found[info.name] = Plugin(info.name, f"{point.value}.{info.name}", point.name, summary)
     return dict(sorted(found.items()))
 
 
 def method(name: str) -> type[Method]:
     """Class of the method called `name`; UsageError if there is none or a library it needs is missing."""
-    return _load("methods", name, Method)
+    return _load("methods", name, Method)  # type: ignore[type-abstract]
 
 
 def dataset(name: str) -> type[Dataset]:
     """Class of the dataset called `name`; UsageError if there is none or a library it needs is missing."""
-    return _load("datasets", name, Dataset)
+    return _load("datasets", name, Dataset)  # type: ignore[type-abstract]
 
 
 def _load(kind: Kind, name: str, base: type[T]) -> type[T]:

@@ -35,10 +35,9 @@ class Split:
     def __post_init__(self) -> None:
         parts = (self.train, self.calibration, self.test)
         for a, b in itertools.combinations(parts, 2):
-            for key in (lambda i: i.path, lambda i: i.group):
-                shared = {key(i) for i in a} & {key(i) for i in b} - {None}
-                if shared:
-                    raise ValueError(f"parts share {sorted(shared)[:3]}")
+            shared = ({i.path for i in a} & {i.path for i in b}) | ({i.group for i in a} & {i.group for i in b})
+            if shared - {None}:
+                raise ValueError(f"parts share {sorted(filter(None, shared))[:3]}")
 
 
 class Protocol(ABC):

@@ -54,8 +54,7 @@ class Folder(Dataset):
         for folder in classes:
             good = folder.name.lower() in normal
             label, defect = (NORMAL, GOOD) if good else (ANOMALOUS, folder.name)
-            for file in _below(folder):
-                items.append(Item(file.relative_to(root).as_posix(), category, label, defect))
+            items += [Item(f.relative_to(root).as_posix(), category, label, defect) for f in _below(folder)]
         return items
 
     def _listed(self, root: Path, category: str) -> list[Item]:

@@ -129,7 +129,7 @@ def _cuts(scores: ArrayLike, labels: ArrayLike) -> _Cuts:
 
 
 def _normal(scores: ArrayLike, labels: ArrayLike) -> Floats:
-    normal = np.asarray(scores, float)[~np.asarray(labels, bool)]
+    normal: Floats = np.asarray(scores, float)[~np.asarray(labels, bool)]
     if normal.size == 0:
         raise ValueError("normal calibration scores are needed")
     return normal

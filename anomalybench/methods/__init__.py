@@ -2,5 +2,5 @@
 
 from anomalybench.core import places
 
-if places.checkout() is not None:
-    __path__.append(str(places.checkout() / "methods"))
+if (_root := places.checkout()) is not None:
+    __path__.append(str(_root / "methods"))

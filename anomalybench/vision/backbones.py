@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import huggingface_hub
 import safetensors.torch
 import timm
+import timm.data
 import torch
 import torchvision
 from timm.models._features import FeatureListNet
@@ -111,8 +112,8 @@ def _timm(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[flo
     net = timm.create_model(model, pretrained=False, features_only=True)
     if state is not None:
         _fill(net, state, name)
-    config = timm.get_pretrained_cfg(model)
-    return nn.Sequential(*_in_order(net, name)), tuple(config.mean), tuple(config.std)
+    config = timm.data.resolve_model_data_config(net)
+    return nn.Sequential(*_in_order(net, name)), tuple(config["mean"]), tuple(config["std"])
 
 
 def _torchvision(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[float, ...], tuple[float, ...]]:

@@ -25,7 +25,7 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index):
         if isinstance(index, slice):
             return ImageFiles(self._paths[index])
         return read_rgb(self._paths[index])

@@ -34,7 +34,7 @@ def official(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     colours: dict[int, NDArray[np.int64]] = {}
 
     def coloured(side: int) -> tuple[int, int, int]:
-        return tuple(colours.setdefault(side, rng.integers(-256, 0, 3)))  # type: ignore[return-value]
+        return tuple(colours.setdefault(side, rng.integers(-256, 0, 3)))
 
     noise = _squares(shape, _COLOURED_RATE, coloured, rng) + _squares(shape, _SOLID_RATE, lambda _: (-255,) * 3, rng)
     noise = np.trunc(_blur(noise))
