@@ -1,4 +1,4 @@
-"""The command line: the only file that prints. Everything heavy is imported inside the commands, so help is instant."""
+"""The command line; with `console`, all that prints. What is heavy is imported inside the commands: help is instant."""
 
 import os
 import sys
@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.table import Table as RichTable
+from anomalybench import console
 
-    from anomalybench.bench.executor import Finished, Plan
-    from anomalybench.bench.store import Store
+if TYPE_CHECKING:
     from anomalybench.bench.suite import Request
     from anomalybench.core.job import Job
 
@@ -23,13 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find out which method finds the defects in your images: at which threshold, where, at what cost.",
 )
-
-_CAPTION = "positive = anomalous; oracle = best threshold picked on test, a bound and not a result"
-_SHOWN = {
-    "method": "method", "supervision": "learns from", "dataset": "dataset", "protocol": "protocol", "status": "status",
-    "n_categories": "cat.", "auroc": "auroc", "balanced_accuracy": "bal. acc.", "oracle_balanced_accuracy": "oracle",
-    "average_precision": "AP", "f1": "f1", "fit_s": "fit s", "predict_ms_per_image": "ms/image", "params_m": "M params",
-}  # fmt: skip
 
 SuiteArgument = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="A suite's name or YAML file.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
@@ -78,7 +68,7 @@ def run(
     )
     loaded = load(request)
     if dry_run:
-        _print_jobs(loaded.jobs)
+        console.print_jobs(loaded.jobs)
     else:
         _run(loaded.name, loaded.jobs, request, results, device, force=force)
 
@@ -87,10 +77,10 @@ def run(
 def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|suites|protocols")]) -> None:
     """List what there is."""
     rows = _listing(what)
-    table = _table("name", "what it is")
+    table = console.table("name", "what it is")
     for name, summary in rows.items():
-        table.add_row(_plain(name), _plain(summary))
-    _console().print(table)
+        table.add_row(console.plain(name), console.plain(summary))
+    console.console().print(table)
 
 
 @app.command()
@@ -99,14 +89,16 @@ def show(name: Annotated[str, typer.Argument(help="A method, dataset, protocol o
     import inspect
 
     from anomalybench.core import parameters
+    from anomalybench.core.split import PROTOCOLS
+    from anomalybench.evaluate.thresholds import RULES
 
     cls = _find(name)
-    console = _console()
-    console.print(_plain(inspect.getdoc(inspect.getmodule(cls)) if hasattr(cls, "version") else inspect.getdoc(cls)))
-    table = _table("parameter", "type", "range", "default", "what it is")
+    documented = inspect.getmodule(cls) if name not in {**PROTOCOLS, **RULES} else cls
+    console.console().print(console.plain(inspect.getdoc(documented)))
+    table = console.table("parameter", "type", "range", "default", "what it is")
     for row in parameters.table(cls):
-        table.add_row(*map(_plain, (f"{name}.{row.name}", row.type, row.range, row.default, row.description)))
-    console.print(table)
+        table.add_row(*map(console.plain, (f"{name}.{row.name}", row.type, row.range, row.default, row.description)))
+    console.console().print(table)
 
 
 @app.command()
@@ -134,10 +126,10 @@ def leaderboard(
         raise StoreError(f"{results} holds no results{f' of suite {suite}' if suite else ''}. Run some first.")
     tables = report.build(records)
     files = report.write(tables, results, name)
-    _print_leaderboard(tables.leaderboard)
+    console.print_leaderboard(tables.leaderboard)
     if missing:
-        _console().print(f"{missing} of the suite's jobs have not been run.")
-    _print_files(files)
+        console.console().print(f"{missing} of the suite's jobs have not been run.")
+    console.print_files(files)
 
 
 def main() -> None:
@@ -148,7 +140,7 @@ def main() -> None:
     try:
         app()
     except AnomalyBenchError as error:
-        _console(stderr=True).print(f"[bold red]Error:[/] {_plain(error)}")
+        console.console(stderr=True).print(f"[bold red]Error:[/] {console.plain(error)}")
         sys.exit(2)
 
 
@@ -162,72 +154,23 @@ def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device
     store.check_writable()
     todo = executor.plan(jobs, store, request.data, force=force)
     try:
-        finished = _follow(todo, store, torch_device)
+        finished = console.follow(todo, store, torch_device)
     except KeyboardInterrupt:
         done = sum(store.get(job) is not None for job in jobs)
-        _console(stderr=True).print(f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on.")
+        console.console(stderr=True).print(
+            f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on."
+        )
         sys.exit(130)
     tables = report.build(f.record for f in finished)
-    _print_leaderboard(tables.leaderboard)
-    _print_files([*report.write(tables, results, name), store.runs])
+    console.print_leaderboard(tables.leaderboard)
+    console.print_files([*report.write(tables, results, name), store.runs])
     failed = [f for f in finished if f.record.status == "failed"]
     for job in failed:
-        _console(stderr=True).print(f"[bold red]Failed:[/] {_plain(job.job)}: {_plain(job.record.error)}")
+        console.console(stderr=True).print(
+            f"[bold red]Failed:[/] {console.plain(job.job)}: {console.plain(job.record.error)}"
+        )
     if failed:
         sys.exit(2 if all(f.record.bad_input for f in failed) else 1)
-
-
-def _follow(todo: "Plan", store: "Store", device: str) -> "list[Finished]":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from anomalybench.bench import executor
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    finished = []
-    with Progress(*columns, console=_console(), transient=True) as bars:
-        run_bar = bars.add_task("jobs", total=len(todo.jobs))
-        job_bar = bars.add_task("", total=None)
-
-        def progress(job: "Job", done: int, total: int) -> None:
-            bars.update(job_bar, description=_plain(job), completed=done, total=total)
-
-        for item in executor.here(todo, store, device, progress):
-            finished.append(item)
-            bars.advance(run_bar)
-            bars.console.print(_plain(_line(item)), soft_wrap=True, highlight=False)
-    return finished
-
-
-def _line(item: "Finished") -> str:
-    record = item.record
-    auroc, balanced = record.metrics.get("auroc"), record.metrics.get("balanced_accuracy")
-    numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if auroc is not None and balanced else ""
-    state = "done before" if item.reused else f"{record.status} in {record.costs.total_s:.1f} s"
-    return f"{item.job}: {state} {numbers or record.error or ''}"
-
-
-def _print_jobs(jobs: "list[Job]") -> None:
-    table = _table("job", "method", "dataset", "category", "protocol", "fold", "seed", title=f"{len(jobs)} jobs")
-    for job in jobs:
-        cells = (job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, job.seed)
-        table.add_row(*map(_plain, cells))
-    _console().print(table)
-
-
-def _print_leaderboard(table: "pd.DataFrame") -> None:
-    import pandas as pd
-
-    shown = _table(*_SHOWN.values(), caption=_CAPTION)
-    for row in table[list(_SHOWN)].itertuples(index=False):
-        shown.add_row(
-            *("" if pd.isna(cell) else f"{cell:.3f}" if isinstance(cell, float) else _plain(cell) for cell in row)
-        )
-    _console().print(shown)
-
-
-def _print_files(files: list[Path]) -> None:
-    for file in files:
-        _console().print(f"written: {_plain(file)}", soft_wrap=True, highlight=False)
 
 
 def _listing(what: str) -> dict[str, str]:
@@ -293,27 +236,3 @@ def _settings(texts: list[str]) -> dict[str, Any]:
         if not equals:
             raise UsageError(f"--set {text}: write NAME.PARAMETER=VALUE, as in --set cam.epochs=5.")
     return values
-
-
-def _console(*, stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=140)
-
-
-def _table(*columns: str, **options: Any) -> "RichTable":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left", **options)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _plain(text: object) -> str:
-    """Text of the user or of a file, never read as markup."""
-    from rich.markup import escape
-
-    return escape(str(text))

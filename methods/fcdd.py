@@ -80,6 +80,7 @@ class Fcdd(Method):
     learning_rate: Annotated[float, Field(gt=0, description="step size; the authors take 1e-3 with sgd")] = 1e-4
     decay: Annotated[float, Field(gt=0, le=1, description="learning rate's factor per epoch")] = 0.985
     weight_decay: Annotated[float, Field(ge=0, description="L2 penalty")] = 1e-4
+    augment: Annotated[bool, Field(description="random quarter turns and flips, MathWorks' choice")] = False
     gauss_std: Annotated[float, Field(gt=0, description="standard deviation of the up-sampling kernel in pixels")] = (
         12.0
     )
@@ -138,17 +139,27 @@ class Fcdd(Method):
                 parameters, self.learning_rate, 0.9, weight_decay=self.weight_decay, nesterov=True
             )
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)
-        features = training.forward(self._prefix, normal, context.device)
+        features = None if self.augment else training.forward(self._prefix, normal, context.device)
         for epoch in range(self.epochs):
             for index in torch.randperm(len(normal)).split(max(1, self.batch_size // 2)):
-                other = self._prefix(self._anomalies(normal[index], anomalous, context.rng).to(context.device))
-                x = torch.cat([features[index].to(context.device), other])
+                good = self._turned(normal[index])
+                bad = self._turned(self._anomalies(good, anomalous, context.rng)).to(context.device)
+                seen = self._prefix(good.to(context.device)) if features is None else features[index].to(context.device)
+                x = torch.cat([seen, self._prefix(bad)])
                 labels = torch.arange(len(x), device=context.device) >= len(index)
                 optimizer.zero_grad()
                 fcdd_loss(network.maps(x), labels).backward()
                 optimizer.step()
             schedule.step()
             context.progress(epoch + 1, self.epochs)
+
+    def _turned(self, batch: torch.Tensor) -> torch.Tensor:
+        """Each image turned by a random multiple of 90 degrees and flipped at random, if the parameter asks for it."""
+        if not self.augment:
+            return batch
+        turns, flips = torch.randint(4, (len(batch),)).tolist(), torch.randint(2, (len(batch),)).tolist()
+        turned = [image.rot90(k, (1, 2)) for image, k in zip(batch, turns, strict=True)]
+        return torch.stack([image.flip(2) if flip else image for image, flip in zip(turned, flips, strict=True)])
 
     def _prefix(self, batch: torch.Tensor) -> torch.Tensor:
         return self.network_.prefix(self.backbone_.normalise(batch))

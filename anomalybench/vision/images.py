@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from anomalybench.core.dataset import Item
 from anomalybench.core.errors import DataError
 from anomalybench.core.method import Images
+
+if TYPE_CHECKING:
+    import torch
 
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _EXIF_ORIENTATION = 0x0112
@@ -73,8 +76,10 @@ def check_files(root: Path, items: Sequence[Item]) -> None:
             )
 
 
-def stack(images: Images, size: int) -> torch.Tensor:
+def stack(images: Images, size: int) -> "torch.Tensor":
     """Images resized to size x size (bilinear, aspect not kept): n x 3 x size x size, uint8."""
+    import torch  # here, so that listing suites and checking files need not wait for it
+
     out = torch.empty(len(images), 3, size, size, dtype=torch.uint8)
     for i in range(len(images)):
         resized = Image.fromarray(images[i]).resize((size, size), Image.Resampling.BILINEAR)

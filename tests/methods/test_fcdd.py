@@ -105,7 +105,14 @@ def test_learns_from_follows_the_parameter():
 
 
 @pytest.mark.parametrize(
-    "params", [{"anomalies": "confetti_mathworks"}, {"anomalies": "labelled"}, {"optimizer": "sgd"}, {"stride": 16}]
+    "params",
+    [
+        {"anomalies": "confetti_mathworks"},
+        {"anomalies": "labelled"},
+        {"optimizer": "sgd"},
+        {"augment": True},
+        {"stride": 16},
+    ],
 )
 def test_options_train(params):
     rng = np.random.default_rng(0)

@@ -1,0 +1,137 @@
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import pytest
+
+from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset, Item, fingerprint, stable_hash
+from anomalybench.core.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed(Dataset):
+    source: ClassVar[str] = "https://example.org/listed"
+
+    listed: list[Item] = field(default_factory=list)
+
+    def categories(self, root):
+        return ["bottle", "cable"]
+
+    def items(self, root, category):
+        return self.listed
+
+
+@pytest.fixture
+def items(tmp_path):
+    made = [Item(f"good/{i:02d}.png", "bottle", NORMAL) for i in range(12)]
+    made += [Item(f"hole/{i:02d}.png", "bottle", ANOMALOUS, "hole", mask=f"masks/{i:02d}.png") for i in range(6)]
+    for file in [name for item in made for name in (item.path, item.mask) if name]:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"image")
+    return made
+
+
+def load(root, items, **options):
+    return Listed(listed=items, **options).load(root, "bottle")
+
+
+def test_items_come_sorted_by_path(tmp_path, items):
+    assert load(tmp_path, items[::-1]) == sorted(items, key=lambda item: item.path)
+
+
+@pytest.mark.parametrize("file", ["good/03.png", "hole/02.png", "masks/02.png"])
+def test_a_missing_or_empty_file_is_named(tmp_path, items, file):
+    (tmp_path / file).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"{file} is empty"):
+        load(tmp_path, items)
+    (tmp_path / file).unlink()
+    with pytest.raises(DataError, match=rf"{file} does not exist"):
+        load(tmp_path, items)
+
+
+def test_a_missing_file_is_found_even_if_thinning_would_drop_it(tmp_path, items):
+    kept = load(tmp_path, items, max_normal=1, max_anomalous=1)
+    dropped = next(item for item in items if item not in kept)
+    (tmp_path / dropped.path).unlink()
+    with pytest.raises(DataError, match=dropped.path):
+        load(tmp_path, items, max_normal=1, max_anomalous=1)
+
+
+def test_an_image_listed_twice_is_refused(tmp_path, items):
+    with pytest.raises(DataError, match=r"good/00.png is listed twice"):
+        load(tmp_path, [*items, items[0]])
+    both = [dataclasses.replace(items[0], split=part) for part in ("train", "test")]
+    with pytest.raises(DataError, match=r"listed twice.*train, test"):
+        load(tmp_path, [*items[1:], *both])
+
+
+def test_no_images_and_no_normal_images_are_refused(tmp_path, items):
+    with pytest.raises(DataError, match="no images"):
+        load(tmp_path, [])
+    with pytest.raises(DataError, match="no normal images"):
+        load(tmp_path, [item for item in items if item.label == ANOMALOUS])
+
+
+def test_an_unknown_category_gets_the_nearest(tmp_path, items):
+    with pytest.raises(UsageError, match="'botle'.*'bottle'"):
+        Listed(listed=items).load(tmp_path, "botle")
+
+
+def test_no_or_a_wrong_data_folder_names_the_source(tmp_path):
+    for folder in (None, tmp_path / "nowhere"):
+        with pytest.raises(DataError, match="https://example.org/listed"):
+            Listed().root(folder)
+
+
+def test_the_data_folder_may_hold_the_dataset_by_its_name(tmp_path):
+    assert Listed().root(tmp_path) == tmp_path
+    (tmp_path / Listed().name).mkdir()
+    assert Listed().root(tmp_path) == tmp_path / Listed().name
+
+
+def test_thinning_keeps_the_same_few_whatever_the_order(tmp_path, items):
+    kept = load(tmp_path, items, max_normal=5, max_anomalous=2)
+    assert [sum(i.label == label for i in kept) for label in (NORMAL, ANOMALOUS)] == [5, 2]
+    assert load(tmp_path, items[::-1], max_normal=5, max_anomalous=2) == kept
+    assert set(kept) <= set(load(tmp_path, items, max_normal=7, max_anomalous=3))
+
+
+def test_thinning_to_more_than_there_are_keeps_all(tmp_path, items):
+    assert load(tmp_path, items, max_normal=12, max_anomalous=100) == load(tmp_path, items)
+
+
+def test_fingerprint_is_the_same_for_the_same_items_in_any_order(tmp_path, items):
+    before = fingerprint(tmp_path, items)
+    assert fingerprint(tmp_path, items[::-1]) == before
+    assert fingerprint(tmp_path, [dataclasses.replace(item) for item in items]) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": ANOMALOUS},
+        {"defect": "crack"},
+        {"mask": "masks/01.png"},
+        {"group": "object 1"},
+        {"split": "train"},
+        {"category": "cable"},
+        {"path": "masks/00.png"},
+    ],
+)
+def test_fingerprint_changes_with_every_field(tmp_path, items, change):
+    changed = [dataclasses.replace(items[0], **change), *items[1:]]
+    assert fingerprint(tmp_path, changed) != fingerprint(tmp_path, items)
+
+
+def test_fingerprint_changes_with_the_list_and_with_a_files_size(tmp_path, items):
+    before = fingerprint(tmp_path, items)
+    assert fingerprint(tmp_path, items[:-1]) != before
+    (tmp_path / items[4].path).write_bytes(b"another image")
+    assert fingerprint(tmp_path, items) != before
+
+
+def test_stable_hash_is_the_head_of_sha256():
+    assert stable_hash("abc") == 0xBA7816BF8F01CFEA
+    assert stable_hash("Schraube ø") == int(hashlib.sha256("Schraube ø".encode()).hexdigest()[:16], 16)
+    assert len({stable_hash(str(i)) for i in range(1000)}) == 1000
