@@ -117,7 +117,8 @@ def safe_name(name: str) -> str:
     quoted = re.sub(r"^\.", "%2E", quoted) or "%"
     if len(quoted) <= 100:
         return quoted
-    return f"{quoted[:80]}%{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    # "%-" is no encoded character, so no short name is spelt like a shortened one.
+    return f"{quoted[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _write(folder: Path, outcome: Outcome) -> Record:

@@ -98,6 +98,8 @@ def load(request: Request) -> Suite:
         DataError: The data are needed to list categories or defect types, and are not there.
     """
     name, file = _base(request)
+    if any(seed < 0 for seed in request.seeds):
+        raise UsageError(f"seeds {list(request.seeds)}: a seed is a whole number from 0 on.")
     overrides = _Overrides(request.params)
     methods = [_method(choice, overrides) for choice in _pick(request.methods, file.methods, extend=True)]
     wanted = [request.dataset] if request.dataset else []
@@ -171,12 +173,12 @@ def _read(path: Path) -> SuiteFile:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
         raise UsageError(f"{path}: not plain YAML: {' '.join(str(error).split())}") from None
     try:
         return SuiteFile.model_validate(content)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{path}: {unknown('key', where, SuiteFile.model_fields)}") from None

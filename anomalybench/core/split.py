@@ -268,10 +268,10 @@ def _apportion(n: int, shares: np.ndarray, debt: np.ndarray) -> list[int]:
     """
     ideal = n * shares
     counts = np.floor(ideal + 1e-9).astype(int)
-    if n >= np.count_nonzero(shares):
-        counts = np.where((shares > 0) & (counts == 0), 1, counts)
+    least = (shares > 0).astype(int) * (n >= np.count_nonzero(shares))
+    counts = np.maximum(counts, least)
     while counts.sum() > n:
-        counts[np.argmax(counts - ideal - debt - (counts <= 1) * n)] -= 1
+        counts[np.argmax(np.where(counts > least, counts - ideal - debt, -np.inf))] -= 1
     while counts.sum() < n:
         owed = np.where(shares > 0, ideal + debt - counts, -np.inf)
         counts[np.argmax(np.round(owed, 9))] += 1

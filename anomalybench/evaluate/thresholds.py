@@ -136,4 +136,5 @@ def _normal(scores: ArrayLike, labels: ArrayLike) -> Floats:
 
 
 def _below(score: float) -> float:
-    return float(np.nextafter(score, -np.inf))
+    with np.errstate(over="ignore"):  # below the lowest float there is -inf, which serves
+        return float(np.nextafter(score, -np.inf))

@@ -97,13 +97,13 @@ def _newest(records: Iterable[Record]) -> list[Record]:
 
 def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
     """Names for a table: the plain name, plus the parameters that tell choices of the same name apart."""
-    values: dict[str, dict[str, set[str]]] = {}
+    variants: dict[str, dict[str, dict[str, Any]]] = {}
     for choice in choices:
-        for key, value in choice.params.items():
-            values.setdefault(choice.name, {}).setdefault(key, set()).add(json.dumps(value))
+        variants.setdefault(choice.name, {})[json.dumps(choice.params, sort_keys=True)] = choice.params
 
     def label(choice: Choice) -> str:
-        telling = [k for k, seen in values.get(choice.name, {}).items() if len(seen) > 1 and k in choice.params]
+        others = variants[choice.name].values()
+        telling = [k for k, v in sorted(choice.params.items()) if any(k not in p or p[k] != v for p in others)]
         return f"{choice.name}({', '.join(f'{k}={choice.params[k]}' for k in telling)})" if telling else choice.name
 
     return label

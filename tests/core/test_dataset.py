@@ -74,13 +74,13 @@ def test_no_images_and_no_normal_images_are_refused(tmp_path, items):
 
 
 def test_an_unknown_category_gets_the_nearest(tmp_path, items):
-    with pytest.raises(UsageError, match="'botle'.*'bottle'"):
+    with pytest.raises(UsageError, match=r"'botle'.*'bottle'"):
         Listed(listed=items).load(tmp_path, "botle")
 
 
 def test_no_or_a_wrong_data_folder_names_the_source(tmp_path):
     for folder in (None, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match="https://example.org/listed"):
+        with pytest.raises(DataError, match=r"https://example\.org/listed"):
             Listed().root(folder)
 
 

@@ -1,0 +1,131 @@
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from anomalybench.core import registry
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parents[1] / "shared" / "data"
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Result:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def text(self):
+        """Everything printed, without the line breaks that wrapping puts in."""
+        return " ".join(f"{self.stdout} {self.stderr}".split())
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """No settings of the user's own, and text that is not wrapped."""
+    for name in ("ANOMALYBENCH_DATA", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(scope="session")
+def data():
+    """Folder of real images, which are not part of the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the real images are not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Runs the command in this process."""
+    from anomalybench.cli import main
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["anomalybench", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def cli_process():
+    """Runs the command as a user does, in a process of its own."""
+
+    def call(*arguments):
+        command = [sys.executable, "-c", "from anomalybench.cli import main; main()", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def acme_home(tmp_path_factory):
+    """Folder into which pip has installed the third-party package in tests/plugin."""
+    home = tmp_path_factory.mktemp("acme")
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", home, HERE / "plugin"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+@pytest.fixture
+def on_path(monkeypatch):
+    """Makes a folder of installed packages visible to this process and to those that it starts."""
+
+    def add(folder):
+        monkeypatch.syspath_prepend(folder)
+        earlier = os.environ.get("PYTHONPATH")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), earlier])))
+        registry.plugins.cache_clear()
+
+    yield add
+    monkeypatch.undo()
+    registry.plugins.cache_clear()
+
+
+@pytest.fixture
+def acme(on_path, acme_home):
+    """The method `brightest`, which fits in no time, and the dataset `stripes`."""
+    on_path(acme_home)
+
+
+@pytest.fixture
+def make_plugin(on_path, tmp_path):
+    """Installs a package with the given plugin files, as `make_plugin(methods={"name": "source"})`; returns its name.
+
+    Every package has a name of its own, since Python imports a module only once per process.
+    """
+
+    def make(methods=None, datasets=None, package=None):
+        package = package or f"plugin{next(_numbers)}"
+        home = tmp_path / f"site-{package}"
+        points = []
+        for kind, sources in (("methods", methods or {}), ("datasets", datasets or {})):
+            folder = home / package / kind
+            folder.mkdir(parents=True)
+            for name, source in {"__init__": "", **sources}.items():
+                (folder / f"{name}.py").write_text(source)
+            points.append(f"[anomalybench.{kind}]\n{package} = {package}.{kind}\n")
+        info = home / f"{package}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text("\n".join(points))
+        on_path(home)
+        return package
+
+    return make

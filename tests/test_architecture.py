@@ -1,0 +1,83 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(file for folder in ("anomalybench", "methods", "tests") for file in (ROOT / folder).rglob("*.py"))
+METHODS = sorted((ROOT / "methods").rglob("*.py"))
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def named(file):
+    return file.relative_to(ROOT).as_posix()
+
+
+def parsed(file):
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imported(file):
+    """Full names of the modules and the members that a file imports, wherever in it."""
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{named(file)}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_there_is_something_to_check():
+    assert {"anomalybench/cli.py", "methods/cam.py", "tests/test_architecture.py"} <= set(map(named, FILES))
+
+
+def test_files_import_only_from_lower_floors():
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    done = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " kept, 0 broken." in done.stdout
+
+
+@pytest.mark.parametrize("file", METHODS, ids=named)
+def test_methods_import_from_lower_floors_and_from_shared_siblings(file):
+    """import-linter does not see them: in a checkout they lie outside the package's folder."""
+    for name in imported(file):
+        floors = name.split(".")
+        if floors[0] != "anomalybench":
+            continue
+        assert floors[1] in ("core", "evaluate", "vision", "datasets", "methods"), name
+        if floors[1] == "methods":
+            assert floors[2].startswith("_"), f"{name}: methods share only files with a leading underscore"
+
+
+def length(function):
+    """Lines of a function, its docstring apart: what a parameter means may take the lines it needs."""
+    first = function.body[0]
+    docstring = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if docstring else 0)
+
+
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_files_and_functions_are_short(file):
+    lines = len(file.read_text(encoding="utf-8").splitlines())
+    assert lines <= 300, f"{lines} lines"
+    functions = [node for node in ast.walk(parsed(file)) if isinstance(node, FUNCTION)]
+    long = {f.name: n for f in functions if (n := length(f)) > 40}
+    assert not long
+
+
+def test_core_and_cli_load_no_torch():
+    core = (ROOT / "anomalybench" / "core").glob("*.py")
+    modules = ["anomalybench", "anomalybench.cli", *sorted(f"anomalybench.core.{file.stem}" for file in core)]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
