@@ -24,7 +24,7 @@ seeds: [0, 1]
 def test_help(cli, command):
     result = cli(*command, "--help")
     assert result.exit_code == 0
-    assert " ".join(["Usage: anomalybench", *command]) in result.text
+    assert re.match(" ".join([r"Usage: .*\banomalybench", *command, r"\[OPTIONS\]"]), result.text)
 
 
 def test_help_names_every_command_and_run_help_every_option(cli):
@@ -145,9 +145,7 @@ def test_leaderboard_makes_a_suite_s_tables_again(acme, cli, tmp_path):
     assert result.exit_code == 0
     assert {file: file.read_bytes() for file in (tmp_path / "leaderboards").iterdir()} == tables
     summary = pd.read_csv(tmp_path / "leaderboards" / "mine.csv")
-    assert set(summary["method"]) == {"brightest(size=16, scale=1.0)", "brightest(size=8, scale=1.0)"} or set(
-        summary["method"]
-    ) == {"brightest(size=16)", "brightest(size=8)"}
+    assert set(summary["method"]) == {"brightest(size=16)", "brightest(size=8)"}
 
 
 def test_leaderboard_of_everything_and_of_an_unfinished_suite(acme, cli, tmp_path):

@@ -241,15 +241,16 @@ def _categories(choices: Sequence[Choice], request: Request, overrides: _Overrid
         plugin = _dataset(Choice(name=choice.name, params=options))
         full = Choice(name=choice.name, params=parameters.values_of(plugin))
         known = listed if listed is not None else plugin.categories(plugin.root(request.data))
-        for category in request.categories:
-            if category not in known:
-                raise unknown(f"category of {choice.name}", category, known)
-        found += [(full, category) for category in request.categories or known]
+        found += [(full, category) for category in known]
         if not known:
             raise UsageError(
                 f"{choice.name}: no categories found in {plugin.root(request.data)}.\nSource: {plugin.source}"
             )
-    return found
+    names = {category for _, category in found}
+    for category in request.categories:
+        if category not in names:
+            raise unknown(f"category of {', '.join(choice.name for choice in choices)}", category, names)
+    return [(choice, category) for choice, category in found if category in (request.categories or names)]
 
 
 def _folds(protocol: Protocol, choice: Choice, category: str, data: Path | None) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from anomalybench.core.dataset import ANOMALOUS, GOOD, NORMAL, Item
+from anomalybench.core.dataset import ANOMALOUS, GOOD, Item
 from anomalybench.core.errors import DataError, unknown
 
 Unit = tuple[Item, ...]
@@ -92,9 +92,12 @@ class KFold(Protocol):
 
     def split(self, items: Sequence[Item], seed: int, fold: str) -> Split:
         """See `Protocol.split`."""
-        normal = sum(item.label == NORMAL for item in items)
+        normal = sum(_stratum(unit) == GOOD for unit in _units(items))
         if normal < self.k:
-            raise DataError(f"kfold with k = {self.k} needs at least {self.k} normal images, found {normal}.")
+            raise DataError(
+                f"kfold with k = {self.k} needs at least {self.k} normal images (or groups of them), found {normal}. "
+                "Lower kfold.k."
+            )
         dealt: list[list[Unit]] = [[] for _ in range(self.k)]
         place = 0
         for stratum, units in _strata(_units(items)):

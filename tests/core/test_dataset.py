@@ -97,6 +97,11 @@ def test_thinning_keeps_the_same_few_whatever_the_order(tmp_path, items):
     assert set(kept) <= set(load(tmp_path, items, max_normal=7, max_anomalous=3))
 
 
+def test_thinning_does_not_favour_the_first_names(tmp_path, items):
+    normal = [item for item in load(tmp_path, items, max_normal=5) if item.label == NORMAL]
+    assert normal != load(tmp_path, items)[:5]
+
+
 def test_thinning_to_more_than_there_are_keeps_all(tmp_path, items):
     assert load(tmp_path, items, max_normal=12, max_anomalous=100) == load(tmp_path, items)
 

@@ -55,8 +55,10 @@ def test_no_cut_is_better_and_no_higher_one_as_good(rule, quality, data):
 
 
 @pytest.mark.parametrize("rule", [Youden(), F1()])
-def test_the_threshold_lies_half_way_between_the_classes(rule):
-    assert rule.fit([0.0, 1.0, 3.0, 4.0], [0, 0, 1, 1]) == 2.0
+@pytest.mark.parametrize("scale", [1.0, 1e-300, HUGE / 4])
+def test_the_threshold_lies_half_way_between_the_classes(rule, scale):
+    scores = np.array([0.0, 2.0, 4.0]) * scale
+    assert rule.fit(scores, [0, 0, 1]) == pytest.approx(3.0 * scale)
 
 
 @pytest.mark.parametrize("rule", [Youden(), F1()])
@@ -98,6 +100,11 @@ def test_fpr_never_exceeds_q_and_is_the_lowest_such(normal, parts):
 @pytest.mark.parametrize(("q", "expected"), [(0.0, 9.0), (0.05, 9.0), (0.1, 8.0), (0.3, 6.0), (0.9, 0.0)])
 def test_fpr_by_hand(q, expected):
     assert Fpr(q=q).fit(np.arange(10.0), np.zeros(10)) == expected
+
+
+def test_fpr_is_not_fooled_by_rounding():
+    assert 0.29 * 100 < 29
+    assert Fpr(q=0.29).fit(np.arange(100.0), np.zeros(100)) == 70
 
 
 def test_fpr_of_one_calls_everything_anomalous():

@@ -1,0 +1,230 @@
+"""Wrong names, values, files and folders: exit code 2, no traceback, the offender by name, and what to do about it."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+ON_SYNTHETIC = ["--dataset", "synthetic", "--methods", "brightest"]
+SMALL = ["--categories", "tablet", "--set", "synthetic.n_normal=12", "--set", "synthetic.n_anomalous=8"]
+HEAD = "path,label\n"
+
+
+def assert_refused(result, *words):
+    assert result.exit_code == 2, result.text
+    assert "Traceback" not in result.text
+    for word in words:
+        assert str(word) in result.text
+
+
+def draw(file, value=100, shape=(8, 8)):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(shape, value, np.uint8)).save(file)
+    return file
+
+
+def draw_category(root, name="part"):
+    """A category in MVTec's layout with 10 + 5 normal images and 5 + 5 scratched ones, the first five with masks."""
+    for i in range(15):
+        draw(root / name / ("train" if i < 10 else "test") / "good" / f"{i:02d}.png", 100 + i)
+    for i in range(10):
+        draw(root / name / "test" / "scratch" / f"{i:02d}.png", 180 + i)
+        if i < 5:
+            draw(root / name / "ground_truth" / "scratch" / f"{i:02d}_mask.png", 255)
+
+
+@pytest.fixture
+def run(acme, cli, tmp_path):
+    """`run` with the results in a folder of its own."""
+    return lambda *arguments: cli("run", *arguments, "--results", tmp_path / "results")
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    draw_category(folder)
+    return folder
+
+
+def on(folder, dataset="mvtec_ad", method="brightest"):
+    return ["--dataset", dataset, "--methods", method, "--data", folder]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong", "cure"),
+    [
+        (["--dataset", "synthetic", "--methods", "brigtest"], "method 'brigtest'", "Did you mean 'brightest'?"),
+        (["--dataset", "sintetic", "--methods", "brightest"], "dataset 'sintetic'", "Did you mean 'synthetic'?"),
+        ([*ON_SYNTHETIC, "--categories", "tablett"], "'tablett'", "Did you mean 'tablet'?"),
+        (["mvtec_ad", "--categories", "botle"], "'botle'", "Did you mean 'bottle'?"),
+        (["smoke", "--dataset", "syntetic"], "'syntetic'", "Did you mean 'synthetic'?"),
+        ([*ON_SYNTHETIC, "--set", "brightest.siez=8"], "parameter of brightest 'siez'", "Did you mean 'size'?"),
+        ([*ON_SYNTHETIC, "--set", "brigtest.size=8"], "'brigtest'", "Did you mean 'brightest'?"),
+        ([*ON_SYNTHETIC, "--set", "cam.epochs=1"], "'cam'", "Known: brightest, pooled, synthetic."),
+        (["smok"], "suite 'smok'", "Did you mean 'smoke'?"),
+        ([*ON_SYNTHETIC, "--protocol", "poold"], "protocol 'poold'", "Did you mean 'pooled'?"),
+        ([*ON_SYNTHETIC, "--threshold", "yuden"], "threshold rule 'yuden'", "Did you mean 'youden'?"),
+        ([*ON_SYNTHETIC, "--device", "gpu"], "device 'gpu'", "Take cpu or auto."),
+        ([*ON_SYNTHETIC, "--device", "cuda:99"], "device 'cuda:99'", "Take cpu or auto."),
+        ([*ON_SYNTHETIC, "--seeds", "one"], "--seeds one", "--seeds 0,1,2"),
+        ([*ON_SYNTHETIC, "--seeds", "0,1.5"], "--seeds 0,1.5", "--seeds 0,1,2"),
+        ([*ON_SYNTHETIC, "--seeds=-1"], "-1", "0"),
+        (["no/such/suite.yaml"], "no/such/suite.yaml", "cannot be read"),
+        (["--no-such-option"], "--no-such-option", "--help"),
+    ],
+)
+def test_unknown_names_are_refused_and_the_nearest_is_offered(run, arguments, wrong, cure):
+    assert_refused(run(*arguments), wrong, cure)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [(["list", "method"], "'methods'"), (["show", "brigtest"], "'brightest'"), (["leaderboard", "smok"], "'smoke'")],
+)
+def test_the_other_commands_offer_the_nearest_name_too(acme, cli, arguments, cure):
+    assert_refused(cli(*arguments), f"'{arguments[1]}'", f"Did you mean {cure}?")
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("brightest.size=3", "greater than or equal to 4"),
+        ("brightest.scale=0", "greater than 0"),
+        ("brightest.size=many", "valid integer"),
+        ("brightest.size=8.0", "valid integer"),
+        ("brightest.size='8'", "valid integer"),
+        ("brightest.size=true", "valid integer"),
+        ("brightest.scale=true", "valid number"),
+        ("brightest.scale=.inf", "finite"),
+        ("brightest.size=", "valid integer"),
+        ("synthetic.n_normal=3", "greater than or equal to 4"),
+        ("synthetic.max_normal=0", "greater than or equal to 1"),
+        ("pooled.train=1", "less than 1"),
+        ("pooled.train=0.8", "leaves no test part"),
+    ],
+)
+def test_parameters_out_of_range_or_of_the_wrong_type_are_refused(run, setting, reason):
+    owner = setting.partition(".")[0]
+    assert_refused(run(*ON_SYNTHETIC, "--set", setting), owner, reason, f"anomalybench show {owner}")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["brightest", "brightest.size", "brightest=8", ".size=8", "brightest.=8", "=8", "", "brightest.size=[",
+     "brightest.size=!!python/name:os.system"],
+)  # fmt: skip
+def test_malformed_settings_are_refused_with_an_example(run, setting):
+    assert_refused(run(*ON_SYNTHETIC, "--set", setting), f"--set {setting.partition('=')[0]}", "--set cam.epochs=5")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("methods: !!python/object/apply:os.system ['touch {mark}']\ndatasets: [synthetic]", "not plain YAML"),
+        ("methods: [unclosed", "not plain YAML"),
+        ("", "valid dictionary"),
+        ("just words", "valid dictionary"),
+        ("methods: brightest\ndatasets: [synthetic]", "methods: Input should be a valid list"),
+        ("methods: []\ndatasets: [synthetic]", "methods: List should have at least 1 item"),
+        ("methods: [brightest]", "datasets: Field required"),
+        ("methods: [{{brightest: {{}}, cam: {{}}}}]\ndatasets: [synthetic]", "at most 1 item"),
+        ("methods: [brightest: 8]\ndatasets: [synthetic]", "valid dictionary"),
+        ("methods: [brightest: {{size: '8'}}]\ndatasets: [synthetic]", "brightest.size = '8'"),
+        ("methods: [brightest]\ndatasets: [synthetic]\nseeds: 3", "seeds: Input should be a valid list"),
+        ("methods: [brightest]\ndatasets: [synthetic]\nseeds: [a]", "seeds.0: Input should be a valid integer"),
+        ("methods: [brightest]\ndatasets: [synthetic]\nseeds: [-1]", "greater than or equal to 0"),
+        ("methods: [brightest]\ndatasets: [synthetic]\nseed: [1]", "Did you mean 'seeds'?"),
+        ("methods: [brightest]\ndatasets: [synthetic: {{categories: tablet}}]", "write a list of names"),
+        ("methods: [brightest]\ndatasets: [synthetic: {{categories: [tablett]}}]", "Did you mean 'tablet'?"),
+        ("methods: [brightest]\ndatasets: [synthetic]\nprotocol: {{pooled: {{tain: 0.5}}}}", "Did you mean 'train'?"),
+    ],
+)
+def test_broken_suites_are_refused_before_anything_runs(run, tmp_path, text, reason):
+    suite, mark = tmp_path / "suite.yaml", tmp_path / "executed"
+    suite.write_text(text.format(mark=mark))
+    assert_refused(run(suite), reason)
+    assert not mark.exists()
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_suite_that_is_not_text_is_refused(run, tmp_path):
+    (tmp_path / "suite.yaml").write_bytes(b"\xff\xfe\x00binary")
+    assert_refused(run(tmp_path / "suite.yaml"), "suite.yaml", "not plain YAML")
+
+
+def test_results_that_cannot_be_written_are_refused_before_anything_runs(acme, cli, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = cli("run", *ON_SYNTHETIC, *SMALL, "--results", tmp_path / "file" / "results")
+    assert_refused(result, tmp_path / "file" / "results", "--results DIR")
+    assert "auroc" not in result.text
+
+
+def test_youden_needs_defects_in_the_calibration_part(run):
+    result = run(*ON_SYNTHETIC, *SMALL, "--protocol", "standard", "--threshold", "youden")
+    assert_refused(result, "synthetic/tablet", "holds no defects, which youden needs", "Take normal_quantile or fpr")
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "safetensors", "not_tensors", "missing"])
+def test_weights_that_are_more_than_tensors_are_refused_and_not_executed(run, tmp_path, kind):
+    mark = tmp_path / "executed"
+    file = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pth")
+    if kind in ("torch", "not_tensors"):
+        torch.save({"conv1.weight": Bomb(mark) if kind == "torch" else "text"}, file)
+    elif kind != "missing":
+        file.write_bytes(pickle.dumps(Bomb(mark)))
+    options = ["--set", f"cam.backbone=file:{file}@timm:resnet18", "--set", "cam.size=32", "--set", "cam.epochs=1"]
+    assert_refused(run("--dataset", "synthetic", "--methods", "cam", *SMALL, *options), file)
+    assert not mark.exists()
+
+
+def test_scores_that_are_not_numbers_fail_their_job_and_no_other(make_plugin, run, tmp_path):
+    source = "\n".join(
+        [
+            '"""Divides nothing by nothing."""',
+            "from dataclasses import dataclass",
+            "import numpy as np",
+            "from anomalybench import Method, Prediction",
+            "@dataclass",
+            "class Hopeless(Method):",
+            "    learns_from = 'nothing'",
+            "    def fit(self, train, context): pass",
+            "    def predict(self, images): return Prediction(np.full(len(images), np.nan))",
+        ]
+    )
+    make_plugin(methods={"hopeless": source})
+    result = run("--dataset", "synthetic", "--methods", "hopeless,brightest", *SMALL)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.text
+    assert "Failed: hopeless synthetic/tablet" in result.text
+    assert "scores are NaN or infinite" in result.text
+    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("method")
+    assert jobs["status"].to_dict() == {"brightest": "ok", "hopeless": "failed"}
+    assert "NaN" in jobs["error"]["hopeless"]
+
+
+@pytest.mark.parametrize("name", ["record.json", "scores.parquet", "maps.npz"])
+def test_a_result_cut_short_is_made_again(run, tmp_path, name):
+    assert run(*ON_SYNTHETIC, *SMALL).exit_code == 0
+    (file,) = tmp_path.rglob(name)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    again = run(*ON_SYNTHETIC, *SMALL)
+    assert again.exit_code == 0
+    assert "done before" not in again.text
+    assert file.stat().st_size > len(whole) // 2
+    assert "done before" in run(*ON_SYNTHETIC, *SMALL).text

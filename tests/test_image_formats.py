@@ -1,0 +1,145 @@
+"""Every kind of image file: read as RGB with the right values, or refused by name."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from anomalybench.core.dataset import Item
+from anomalybench.core.errors import DataError
+from anomalybench.vision.images import check_files, read_mask, read_rgb
+
+ORIENTATION = 0x0112
+RED, GREEN, GREY = (255, 0, 0), (0, 200, 30), (90, 90, 90)
+TURNED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+def tile(*colours):
+    """One row of pixels."""
+    return np.array([colours], np.uint8)
+
+
+def palette(transparency=None):
+    image = Image.new("P", (3, 1))
+    image.putpalette([*RED, *GREEN, *GREY])
+    image.putdata([0, 1, 2])
+    return image, {} if transparency is None else {"transparency": transparency}
+
+
+def rgba():
+    return Image.fromarray(np.array([[(*RED, 255), (*GREEN, 0), (*GREY, 128)]], np.uint8))
+
+
+def sixteen(dtype="<u2"):
+    return Image.fromarray(np.array([[0, 128 * 257, 65535]], dtype))
+
+
+BLACK_TO_WHITE = tile((0, 0, 0), (128, 128, 128), (255, 255, 255))
+COLOURS = tile(RED, GREEN, GREY)
+CASES = {
+    "rgb.png": (Image.fromarray(COLOURS), {}, COLOURS),
+    "rgb.bmp": (Image.fromarray(COLOURS), {}, COLOURS),
+    "rgb.tiff": (Image.fromarray(COLOURS), {}, COLOURS),
+    "rgb.webp": (Image.fromarray(COLOURS), {"lossless": True}, COLOURS),
+    "grey.png": (Image.fromarray(np.array([[0, 128, 255]], np.uint8)), {}, BLACK_TO_WHITE),
+    "grey_alpha.png": (Image.fromarray(np.array([[0, 128, 255]], np.uint8)).convert("LA"), {}, BLACK_TO_WHITE),
+    "rgba.png": (rgba(), {}, COLOURS),
+    "palette.png": (*palette(), COLOURS),
+    "palette_one_transparent.png": (*palette(transparency=1), COLOURS),
+    "palette_alpha.png": (*palette(transparency=b"\xff\x00\x80"), COLOURS),
+    "palette.gif": (*palette(), COLOURS),
+    "palette_transparent.gif": (*palette(transparency=1), COLOURS),
+    "one_bit.png": (Image.fromarray(np.array([[True, False]])), {}, tile((255,) * 3, (0,) * 3)),
+    "sixteen_bit.png": (sixteen(), {}, BLACK_TO_WHITE),
+    "sixteen_bit.tiff": (sixteen(), {}, BLACK_TO_WHITE),
+    "sixteen_bit_big_endian.tiff": (sixteen(">u2"), {}, BLACK_TO_WHITE),
+    "cmyk.tiff": (
+        Image.fromarray(np.array([[(0, 255, 255, 0), (0, 0, 0, 255), (0, 0, 0, 0)]], np.uint8), mode="CMYK"),
+        {},
+        tile(RED, (0, 0, 0), (255, 255, 255)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_becomes_rgb_with_the_right_values(tmp_path, name):
+    image, options, wanted = CASES[name]
+    file = tmp_path / name
+    image.save(file, **options)
+    pixels = read_rgb(file)
+    assert pixels.dtype == np.uint8
+    assert pixels.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("ink", "colour"), [((0, 255, 255, 0), RED), ((0, 0, 0, 0), (255,) * 3), ((0, 0, 0, 255), (0,) * 3)]
+)
+def test_cmyk_jpeg_is_not_inverted(tmp_path, ink, colour):
+    Image.new("CMYK", (16, 16), ink).save(tmp_path / "print.jpg", quality=95)
+    assert np.abs(read_rgb(tmp_path / "print.jpg").astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_a_turned_image_is_put_upright_and_its_mask_fits(tmp_path, orientation, ending):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    upright = TURNED[orientation](pixels)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image, mask = f"turned.{ending}", "mask.png"
+    Image.fromarray(pixels).save(tmp_path / image, exif=exif, **({"lossless": True} if ending == "webp" else {}))
+    Image.fromarray(np.zeros(upright.shape[:2], np.uint8)).save(tmp_path / mask)
+    assert np.array_equal(read_rgb(tmp_path / image), upright)
+    check_files(tmp_path, [Item(image, "any", 1, "scratch", mask=mask)])
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "I;16"])
+def test_masks_of_any_kind_are_cut_at_half_of_the_range(tmp_path, mode):
+    top = 65535 if mode == "I;16" else 255
+    white = Image.fromarray(np.array([[0, top]], np.uint16 if top > 255 else np.uint8))
+    (white if top > 255 else white.convert(mode)).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png").tolist() == [[False, True]]
+
+
+def make_folder(root, image, name):
+    """Twelve good and twelve defective images, one of them being `image`."""
+    for i in range(12):
+        for kind, value in (("good", 100 + i), ("scratched", 200 + i)):
+            (root / kind).mkdir(exist_ok=True, parents=True)
+            Image.fromarray(np.full((8, 8), value, np.uint8)).save(root / kind / f"{i:02d}.png")
+    image.save(root / "good" / name)
+
+
+def test_a_folder_of_mixed_formats_runs(acme, cli, tmp_path):
+    folder = tmp_path / "images"
+    make_folder(folder, Image.fromarray(np.full((8, 8), 105, np.uint8)), "rgb.png")
+    for name, (image, options, _) in CASES.items():
+        image.resize((8, 8)).save(folder / "scratched" / name, **options)
+    results = tmp_path / "results"
+    options = ["--data", folder, "--results", results, "--protocol", "kfold", "--set", "kfold.k=2"]
+    result = cli("run", "--methods", "brightest", "--dataset", "folder", *options)
+    assert result.exit_code == 0, result.text
+    jobs = pd.read_csv(results / "leaderboards" / "adhoc_by_category.csv")
+    assert jobs["n_test"].sum() == 12 + 1 + 12 + len(CASES)
+
+
+def test_a_float_tiff_is_refused_by_name(acme, cli, tmp_path):
+    image = Image.fromarray(np.full((8, 8), 0.5, np.float32))
+    make_folder(tmp_path, image, "measured.tiff")
+    with pytest.raises(DataError, match=r"measured\.tiff: floating-point"):
+        read_rgb(tmp_path / "good" / "measured.tiff")
+    options = ["--dataset", "folder", "--data", tmp_path, "--results", tmp_path / "results"]
+    result = cli("run", "--methods", "brightest", *options)
+    assert result.exit_code == 2
+    assert "measured.tiff: floating-point pixels" in result.text
+    assert "Save it with 8 or 16 bits" in result.text
+    assert "Traceback" not in result.text
