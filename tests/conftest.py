@@ -5,7 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from anomalybench.core import registry
 
@@ -24,6 +26,13 @@ class Result:
     def text(self):
         """Everything printed, without the line breaks that wrapping puts in."""
         return " ".join(f"{self.stdout} {self.stderr}".split())
+
+    def assert_refused(self, *words):
+        """Bad input: exit code 2, no traceback, and these words in what is printed."""
+        assert self.exit_code == 2, self.text
+        assert "Traceback" not in self.text
+        for word in words:
+            assert str(word) in self.text
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +111,34 @@ def on_path(monkeypatch):
 def acme(on_path, acme_home):
     """The method `brightest`, which fits in no time, and the dataset `stripes`."""
     on_path(acme_home)
+
+
+@pytest.fixture
+def run(acme, cli, tmp_path):
+    """The sub-command `run`, with results in a folder of the test's own."""
+    return lambda *arguments: cli("run", *arguments, "--results", tmp_path / "results")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A data set in MVTec's layout: two categories of 10 + 5 normal images and 10 scratched ones, half of these masked.
+
+    All images are 8 x 8.
+    """
+    for category in ("bolt", "nut"):
+        folder = tmp_path / "images" / category
+        for i in range(15):
+            draw(folder / ("train" if i < 10 else "test") / "good" / f"{i:02d}.png", 100 + i)
+        for i in range(10):
+            draw(folder / "test" / "scratch" / f"{i:02d}.png", 180 + i)
+            if i < 5:
+                draw(folder / "ground_truth" / "scratch" / f"{i:02d}_mask.png", 255)
+    return tmp_path / "images"
+
+
+def draw(file, value):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8), value, np.uint8)).save(file)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every kind of image file: read as RGB with the right values, or refused by name."""
+"""Every kind of image file: read as RGB with the right values, or refused by name; and images that are not enough."""
 
 import numpy as np
 import pandas as pd
@@ -143,3 +143,64 @@ def test_a_float_tiff_is_refused_by_name(acme, cli, tmp_path):
     assert "measured.tiff: floating-point pixels" in result.text
     assert "Save it with 8 or 16 bits" in result.text
     assert "Traceback" not in result.text
+
+
+def on(images, method="brightest", category="bolt,nut"):
+    return ["--dataset", "mvtec_ad", "--methods", method, "--categories", category, "--data", images]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty (0 bytes). Replace or remove it."), (b"not an image", "cannot be read as an image")],
+)
+@pytest.mark.parametrize("name", ["test/good/12.png", "ground_truth/scratch/03_mask.png"])
+def test_a_file_that_is_no_image_is_named_before_anything_runs(run, images, tmp_path, name, content, reason):
+    (images / "nut" / name).write_bytes(content)
+    run(*on(images)).assert_refused(images / "nut" / name, reason)
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_truncated_image_is_named_and_other_results_are_kept(run, images, tmp_path):
+    file = images / "nut" / "test" / "scratch" / "04.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+    file.write_bytes(file.read_bytes()[:70])
+    run(*on(images), "--protocol", "standard").assert_refused(file, "Replace or remove it")
+    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("category")
+    assert jobs["status"].to_dict() == {"bolt": "ok", "nut": "failed"}
+    assert str(file) in jobs["error"]["nut"]
+
+
+def test_a_mask_of_another_size_is_refused(run, images):
+    mask = images / "nut" / "ground_truth" / "scratch" / "02_mask.png"
+    Image.fromarray(np.zeros((4, 8), np.uint8)).save(mask)
+    run(*on(images)).assert_refused(mask, "8x4", "nut/test/scratch/02.png is 8x8")
+
+
+@pytest.mark.parametrize("method", ["brightest", "cam"])
+def test_normal_images_alone_are_not_enough(run, images, method):
+    for file in (images / "bolt" / "test" / "scratch").iterdir():
+        file.unlink()
+    run(*on(images, method, "bolt")).assert_refused("mvtec_ad/bolt", "no anomalous images", "Add anomalous images")
+
+
+def test_a_method_that_needs_labels_says_so_where_train_has_no_defects(run, images):
+    for file in sorted((images / "bolt" / "test" / "scratch").iterdir())[1:]:
+        file.unlink()
+    folds = ["--protocol", "kfold", "--set", "kfold.k=2"]
+    result = run(*on(images, "cam", "bolt"), *folds)
+    result.assert_refused("mvtec_ad/bolt", "cam learns from labels", "take a method that needs none")
+
+
+def test_a_method_that_needs_labels_is_skipped_under_standard(run, images, tmp_path):
+    result = run(*on(images, "brightest,cam", "bolt"), "--protocol", "standard")
+    assert result.exit_code == 0
+    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("method")
+    assert jobs["status"].to_dict() == {"brightest": "ok", "cam": "skipped"}
+    assert "learns from labels" in jobs["error"]["cam"]
+
+
+def test_anomalous_images_alone_are_not_enough(run, images):
+    for file in (images / "nut").rglob("good/*.png"):
+        file.unlink()
+    run(*on(images)).assert_refused("mvtec_ad/nut", "no normal images")

@@ -198,11 +198,13 @@ def _score_table(split: Split, prediction: Prediction) -> pd.DataFrame:
     )
 
 
-def _evaluate(rule: Rule, scores: pd.DataFrame) -> tuple[float, dict[str, float | None], dict[str, float]]:
+def _evaluate(rule: Rule, scores: pd.DataFrame) -> tuple[float, dict[str, int | float | None], dict[str, float]]:
     calibration, test = (scores[scores["split"] == part] for part in ("calibration", "test"))
     threshold = rule.fit(calibration["score"], calibration["label"])
     measured = asdict(image_metrics.measure(test["score"], test["label"], threshold))
-    metrics = {name: None if math.isnan(value) else value for name, value in measured.items()}
+    metrics: dict[str, int | float | None] = {
+        name: None if math.isnan(value) else value for name, value in measured.items()
+    }
     by_defect = image_metrics.accuracy_by_defect(test["score"], test["label"], list(test["defect"]), threshold)
     return threshold, metrics, by_defect
 

@@ -178,11 +178,17 @@ def _read(path: Path) -> SuiteFile:
     try:
         return SuiteFile.model_validate(content)
     except pydantic.ValidationError as error:
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        first = min(error.errors(), key=_vagueness)
+        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part) and part != "str")
         if first["type"] == "extra_forbidden":
             raise UsageError(f"{path}: {unknown('key', where, SuiteFile.model_fields)}") from None
-        raise UsageError(f"{path}: {where or 'the file'}: {first['msg']}.") from None
+        raise UsageError(f"{path}: {where or 'the file'}: {first['msg']}; found {first['input']!r:.80}.") from None
+
+
+def _vagueness(error: Any) -> tuple[int, int]:
+    """Sorts what is most likely meant to the front: a misspelt key, a mapping of two, then the deepest slip."""
+    order = ("extra_forbidden", "too_long", "", "string_type")
+    return order.index(error["type"]) if error["type"] in order else order.index(""), -len(error["loc"])
 
 
 def _choice(named: Named) -> Choice:

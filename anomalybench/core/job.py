@@ -115,7 +115,7 @@ class Record(BaseModel):
     costs: Costs = Costs()
     threshold: float | None = None
     threshold_rule: str | None = None
-    metrics: dict[str, float | None] = Field(default_factory=dict)
+    metrics: dict[str, int | float | None] = Field(default_factory=dict)
     accuracy_by_defect: dict[str, float] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
     files: dict[str, int] = Field(default_factory=dict)

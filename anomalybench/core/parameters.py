@@ -45,7 +45,8 @@ def build(cls: type[T], owner: str, values: Mapping[str, Any]) -> T:
         if name not in fields:
             raise unknown(f"parameter of {owner}", name, fields)
         try:
-            checked[name] = pydantic.TypeAdapter(fields[name]).validate_python(value, strict=True)
+            adapter = pydantic.TypeAdapter(fields[name], config=pydantic.ConfigDict(allow_inf_nan=False))
+            checked[name] = adapter.validate_python(value, strict=True)
         except pydantic.ValidationError as error:
             reasons = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
             raise UsageError(f"{owner}.{name} = {value!r}: {reasons}. See `anomalybench show {owner}`.") from None

@@ -7,6 +7,7 @@ library is missing, or that is slow to import, costs nothing until it is used.
 import ast
 import importlib
 import importlib.machinery
+import importlib.util
 import inspect
 import pkgutil
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def _load(kind: Kind, name: str, base: type[T]) -> type[T]:
         module = importlib.import_module(plugin.module)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if not missing or plugin.module.startswith(missing):
+        if not missing or importlib.util.find_spec(missing) is not None:
             raise
         raise UsageError(
             f"{kind[:-1]} '{name}' needs the package '{missing}': pip install {missing.replace('_', '-')}"

@@ -100,8 +100,10 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 def _upright_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-            return (height, width) if turned else (width, height)
+            # getexif decodes a whole PNG file, unless its header has shown that there is something to find.
+            tagged = "exif" in image.info or image.format == "TIFF"
+            turned = tagged and image.getexif().get(_EXIF_ORIENTATION, 1) != 1
+            # Some of Pillow's readers turn the image themselves, so where it is turned only decoding tells.
+            return ImageOps.exif_transpose(image).size if turned else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None
