@@ -145,6 +145,12 @@ def test_a_float_tiff_is_refused_by_name(acme, cli, tmp_path):
     assert "Traceback" not in result.text
 
 
+def draw_noise(file):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
 def on(images, method="brightest", category="bolt,nut"):
     return ["--dataset", "mvtec_ad", "--methods", method, "--categories", category, "--data", images]
 
@@ -160,15 +166,25 @@ def test_a_file_that_is_no_image_is_named_before_anything_runs(run, images, tmp_
     assert not list(tmp_path.rglob("record.json"))
 
 
-def test_a_truncated_image_is_named_and_other_results_are_kept(run, images, tmp_path):
-    file = images / "nut" / "test" / "scratch" / "04.png"
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
-    Image.fromarray(pixels).save(file)
-    file.write_bytes(file.read_bytes()[:70])
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_truncated_image_is_named(run, images, ending):
+    file = draw_noise(images / "nut" / "test" / "scratch" / f"cut.{ending}")
+    file.write_bytes(file.read_bytes()[:-1000])
     run(*on(images), "--protocol", "standard").assert_refused(file, "Replace or remove it")
+
+
+def test_an_image_that_only_decoding_shows_to_be_broken_costs_no_other_job(run, images, tmp_path):
+    file = draw_noise(images / "nut" / "test" / "scratch" / "cut.jpg")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1000])
+    run(*on(images), "--protocol", "standard").assert_refused(file)
     jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("category")
     assert jobs["status"].to_dict() == {"bolt": "ok", "nut": "failed"}
     assert str(file) in jobs["error"]["nut"]
+    file.write_bytes(whole)
+    mended = run(*on(images), "--protocol", "standard")
+    assert mended.exit_code == 0
+    assert mended.text.count("done before") == 1
 
 
 def test_a_mask_of_another_size_is_refused(run, images):

@@ -19,7 +19,16 @@ from anomalybench.vision.images import check_files
 
 DEFAULT = "quickstart"
 AD_HOC = "adhoc"
-Named = str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)]
+
+
+def _one_name(entry: Any) -> Any:
+    if isinstance(entry, dict) and len(entry) != 1:
+        found = ", ".join(map(str, entry))
+        raise ValueError(f"an entry is at most 1 item, a name with its parameters indented below it, not: {found}")
+    return entry
+
+
+Named = Annotated[str | dict[str, dict[str, Any] | None], pydantic.BeforeValidator(_one_name)]
 """A name, or a mapping from one name to its parameters."""
 
 
@@ -186,8 +195,8 @@ def _read(path: Path) -> SuiteFile:
 
 
 def _vagueness(error: Any) -> tuple[int, int]:
-    """Sorts what is most likely meant to the front: a misspelt key, a mapping of two, then the deepest slip."""
-    order = ("extra_forbidden", "too_long", "", "string_type")
+    """Sorts what is most likely meant to the front: a misspelt key, then the deepest slip."""
+    order = ("extra_forbidden", "", "string_type")
     return order.index(error["type"]) if error["type"] in order else order.index(""), -len(error["loc"])
 
 
