@@ -68,6 +68,14 @@ def test_parameters_out_of_range_or_of_the_wrong_type_are_refused(run, setting, 
     run(*ON_SYNTHETIC, "--set", setting).assert_refused(owner, reason, f"anomalybench show {owner}")
 
 
+@pytest.mark.parametrize("value", ["-1", ".nan", ".inf"])
+def test_a_loss_weight_must_be_positive_and_finite(run, value):
+    setting = f"cam.anomaly_weight={value}"
+    run("--dataset", "synthetic", "--methods", "cam", "--set", setting, "--dry-run").assert_refused(
+        "cam.anomaly_weight"
+    )
+
+
 @pytest.mark.parametrize(
     "setting",
     ["brightest", "brightest.size", "brightest=8", ".size=8", "brightest.=8", "=8", "", "brightest.size=[",
