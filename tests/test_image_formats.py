@@ -40,18 +40,18 @@ def rgba():
 
 
 def sixteen(dtype="<u2"):
-    return Image.fromarray(np.array([[0, 128 * 257, 65535]], dtype))
+    return Image.fromarray(np.array([[0, 200 * 257, 65535]], dtype))
 
 
-BLACK_TO_WHITE = tile((0, 0, 0), (128, 128, 128), (255, 255, 255))
+BLACK_TO_WHITE = tile((0, 0, 0), (200, 200, 200), (255, 255, 255))
 COLOURS = tile(RED, GREEN, GREY)
 CASES = {
     "rgb.png": (Image.fromarray(COLOURS), {}, COLOURS),
     "rgb.bmp": (Image.fromarray(COLOURS), {}, COLOURS),
     "rgb.tiff": (Image.fromarray(COLOURS), {}, COLOURS),
     "rgb.webp": (Image.fromarray(COLOURS), {"lossless": True}, COLOURS),
-    "grey.png": (Image.fromarray(np.array([[0, 128, 255]], np.uint8)), {}, BLACK_TO_WHITE),
-    "grey_alpha.png": (Image.fromarray(np.array([[0, 128, 255]], np.uint8)).convert("LA"), {}, BLACK_TO_WHITE),
+    "grey.png": (Image.fromarray(np.array([[0, 200, 255]], np.uint8)), {}, BLACK_TO_WHITE),
+    "grey_alpha.png": (Image.fromarray(np.array([[0, 200, 255]], np.uint8)).convert("LA"), {}, BLACK_TO_WHITE),
     "rgba.png": (rgba(), {}, COLOURS),
     "palette.png": (*palette(), COLOURS),
     "palette_one_transparent.png": (*palette(transparency=1), COLOURS),
