@@ -140,7 +140,7 @@ def main() -> None:
     try:
         app()
     except AnomalyBenchError as error:
-        console.console(stderr=True).print(f"[bold red]Error:[/] {console.plain(error)}")
+        console.console(stderr=True).print(f"[bold red]Error:[/] {console.plain(error)}", soft_wrap=True)
         sys.exit(2)
 
 
@@ -167,7 +167,7 @@ def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device
     failed = [f for f in finished if f.record.status == "failed"]
     for job in failed:
         console.console(stderr=True).print(
-            f"[bold red]Failed:[/] {console.plain(job.job)}: {console.plain(job.record.error)}"
+            f"[bold red]Failed:[/] {console.plain(job.job)}: {console.plain(job.record.error)}", soft_wrap=True
         )
     if failed:
         sys.exit(2 if all(f.record.bad_input for f in failed) else 1)

@@ -81,7 +81,8 @@ class Cam(Method):
     head: Annotated[Head, Field(description="pooling and layers above the maps")] = "gap"
     size: Annotated[int, Field(ge=32, le=2048, description="input side in pixels")] = 224
     anomaly_weight: Annotated[
-        float | Literal["balanced"], Field(description="loss weight of anomalous images, good ones having 1")
+        Annotated[float, Field(gt=0)] | Literal["balanced"],
+        Field(description="loss weight of anomalous images, good ones having 1"),
     ] = 3.0
     epochs: Annotated[int, Field(ge=1, description="at most this many passes")] = 10
     batch_size: Annotated[int, Field(ge=1, description="images per step")] = 10

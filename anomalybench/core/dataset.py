@@ -99,10 +99,12 @@ class Dataset(ABC):
 
 
 def fingerprint(root: Path, items: Sequence[Item]) -> str:
-    """Hash of what the items say and of their files' sizes: cheap evidence that the data are still the same."""
+    """Hash of what the items say and of the contents of their images and masks; where these lie plays no part."""
     digest = hashlib.sha256()
     for item in sorted(items, key=lambda item: item.path):
-        digest.update(repr((item, (root / item.path).stat().st_size)).encode())
+        digest.update(repr(item).encode())
+        for file in filter(None, (item.path, item.mask)):
+            digest.update(hashlib.sha256((root / file).read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

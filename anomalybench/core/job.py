@@ -95,7 +95,7 @@ class Record(BaseModel):
         bad_input: The failure is the input's fault, not the program's.
         traceback: Where an unexpected failure happened.
         supervision: What the method learned from.
-        fingerprint: Hash of the category's items: see `dataset.fingerprint`.
+        fingerprint: Hash of the category's items and their files' contents: see `dataset.fingerprint`.
         threshold: The fitted threshold; an image is anomalous if its score is greater.
         threshold_rule: The rule that fitted it.
         metrics: Image metrics on the test part; None where undefined. Positive = anomalous.
