@@ -64,7 +64,7 @@ class _Network(nn.Module):
 class Fcdd(Method):
     """Fully convolutional data description; the image score is the mean of the map."""
 
-    smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4}
+    smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 10, "stride": 8, "learning_rate": 1e-3}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
     stride: Annotated[int, Field(ge=2, le=32, description="input pixels per map cell")] = 16
