@@ -38,6 +38,7 @@ def run(
     protocol: str | None = None,
     seeds: Sequence[int] = (),
     threshold: str | None = None,
+    explain: int | None = None,
     params: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
     results: str | Path = "results",
@@ -54,6 +55,7 @@ def run(
         protocol: `pooled`, `kfold`, `standard`, `few` or `unseen_defect` instead of the suite's.
         seeds: Seeds instead of the suite's.
         threshold: `youden`, `f1`, `fpr`, `normal_quantile` or `fixed` instead of the default.
+        explain: On how many defective test images of each job insertion and deletion are measured.
         params: Values by `NAME.PARAMETER`, as in `{"cam.epochs": 5, "kfold.k": 3}`.
         data: Folder of the data; by default the environment variable `ANOMALYBENCH_DATA`.
         results: Folder for results.
@@ -74,7 +76,7 @@ def run(
     from anomalybench.vision.devices import device_name
 
     folder = places.data(data)
-    request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, params or {}, folder)
+    request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, explain, params or {}, folder)
     loaded, store, torch_device = load(request), Store(Path(results)), device_name(device)
     store.check_writable()
     todo = executor.plan(loaded.jobs, store, folder, force=force)

@@ -10,8 +10,9 @@ import typer
 from anomalybench import console
 
 if TYPE_CHECKING:
+    from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request
-    from anomalybench.core.job import Job
+    from anomalybench.core.job import Job, Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +40,9 @@ def run(
     protocol: Annotated[str | None, typer.Option(help="How images are split; see `list protocols`.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "",
     threshold: Annotated[str | None, typer.Option(help="Rule: youden, f1, fpr, normal_quantile or fixed.")] = None,
+    explain: Annotated[
+        int | None, typer.Option(min=0, help="Measure insertion and deletion on that many defective images of a job.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter, as in cam.epochs=5 or kfold.k=3; repeatable.")
     ] = None,
@@ -63,6 +67,7 @@ def run(
         protocol=protocol,
         seeds=_seeds(seeds),
         threshold=threshold,
+        explain=explain,
         params=_settings(settings or []),
         data=places.data(data),
     )
@@ -132,6 +137,27 @@ def leaderboard(
     console.print_files(files)
 
 
+@app.command()
+def figures(
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUITE or RUN]...", help="Suites, or jobs by the beginning of their id."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")] = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Draw heat maps, histograms, ROC curves and confusion matrices of finished jobs; by default of all there are."""
+    from anomalybench.bench.store import Store
+    from anomalybench.core import places
+    from anomalybench.report import figures as report
+
+    store = Store(results)
+    records = _chosen(store, wanted or [], places.data(data))
+    files = [file for record in records for file in report.draw(record, store)]
+    console.console().print(f"{len(files)} figures of {len(records)} jobs.")
+    console.print_files([results / "figures"])
+
+
 def main() -> None:
     """Entry point: expected errors become one clear message and exit code 2."""
     from anomalybench.core.errors import AnomalyBenchError
@@ -171,6 +197,26 @@ def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device
         )
     if failed:
         sys.exit(2 if all(f.record.bad_input for f in failed) else 1)
+
+
+def _chosen(store: "Store", wanted: list[str], data: Path | None) -> "list[Record]":
+    """Finished jobs of the store: all, or those of the suites and with the ids that are named."""
+    from anomalybench.bench import suite
+    from anomalybench.core.errors import StoreError, unknown
+
+    records = [record for record in store.records() if record.status == "ok"]
+    ids: list[str] = []
+    for name in wanted:
+        found = [record.job.id for record in records if record.job.id.startswith(name)]
+        if not found:
+            if name not in suite.names() and not name.endswith((".yaml", ".yml")):
+                raise unknown("suite or job", name, [*suite.names(), *(r.job.id for r in records)])
+            found = [job.id for job in suite.load(suite.Request(suite=name, data=data)).jobs]
+        ids += found
+    chosen = [record for record in records if not wanted or record.job.id in ids]
+    if not chosen:
+        raise StoreError(f"{store.results} holds no finished job{' of these' if wanted else ''}. Run some first.")
+    return chosen
 
 
 def _listing(what: str) -> dict[str, str]:

@@ -64,6 +64,7 @@ class _Network(nn.Module):
 class Fcdd(Method):
     """Fully convolutional data description; the image score is the mean of the map."""
 
+    version: ClassVar[int] = 2
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 10, "stride": 8, "learning_rate": 1e-3}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"

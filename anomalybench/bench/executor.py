@@ -81,7 +81,7 @@ def here(todo: Plan, store: Store, device: str, progress: Callable[[Job, int, in
         if job.id in todo.done:
             yield Finished(job, todo.done[job.id], reused=True)
             continue
-        outcome = run_job(job, todo.table(job), device, partial(progress, job))
+        outcome = run_job(job, todo.table(job), device, partial(progress, job), store.results / "work")
         yield Finished(job, store.put(outcome), reused=False)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from anomalybench.bench import localise
 from anomalybench.bench.store import Outcome
 from anomalybench.bench.suite import Table
 from anomalybench.core import parameters, registry
@@ -36,7 +37,7 @@ class _SkippedError(Exception):
     """The method's supervision and the protocol do not go together."""
 
 
-def run_job(job: Job, table: Table, device: str, progress: Progress) -> Outcome:
+def run_job(job: Job, table: Table, device: str, progress: Progress, work: Path | None = None) -> Outcome:
     """Run one job. Whatever goes wrong becomes part of the record, so that other jobs go on.
 
     Args:
@@ -44,11 +45,18 @@ def run_job(job: Job, table: Table, device: str, progress: Progress) -> Outcome:
         table: The items of the job's category.
         device: Torch device name.
         progress: Called with (steps done, steps in all) while the method fits and predicts.
+        work: Folder where methods keep what later jobs can take over.
     """
     start = time.perf_counter()
-    base = Record(job=job, status="failed", fingerprint=table.fingerprint, environment=environment(device))
+    base = Record(
+        job=job,
+        status="failed",
+        fingerprint=table.fingerprint,
+        root=str(table.root.resolve()),
+        environment=environment(device),
+    )
     try:
-        outcome = _measure(base, table, device, progress)
+        outcome = _measure(base, table, Context(seed=job.seed, device=device, work=work, progress=progress))
     except _SkippedError as reason:
         outcome = Outcome(base.model_copy(update={"status": "skipped", "error": str(reason)}))
     except AnomalyBenchError as error:
@@ -66,7 +74,7 @@ def environment(device: str) -> dict[str, str]:
     return {"python": platform.python_version(), "platform": platform.platform(), "device": device, **packages}
 
 
-def _measure(base: Record, table: Table, device: str, progress: Progress) -> Outcome:
+def _measure(base: Record, table: Table, context: Context) -> Outcome:
     job = base.job
     method = parameters.build(registry.method(job.method.name), job.method.name, job.method.params)
     protocol = parameters.build(PROTOCOLS[job.protocol.name], job.protocol.name, job.protocol.params)
@@ -74,15 +82,17 @@ def _measure(base: Record, table: Table, device: str, progress: Progress) -> Out
     _check_test(job, split)
     seen = _visible(job, method, split)
     rule = _rule(job, split)
-    devices.reset_peak_memory(device)
+    devices.reset_peak_memory(context.device)
     start = time.perf_counter()
-    method.fit(_train(method, table.root, seen), Context(seed=job.seed, device=device, progress=progress))
+    method.fit(_train(method, table.root, seen), context)
     fitted = time.perf_counter()
     shown = (*split.calibration, *split.test)
-    prediction = _predict(method, ImageFiles([table.root / item.path for item in shown]), progress)
+    prediction = _predict(method, ImageFiles([table.root / item.path for item in shown]), context.progress)
     predicted = time.perf_counter()
-    scores = _score_table(split, prediction)
+    scores, maps = _score_table(split, prediction), _half(prediction.maps)
     threshold, metrics, by_defect = _evaluate(rule, scores)
+    called = (scores["score"] > threshold).to_numpy()[-len(split.test) :]
+    located = _locate(job, method, table.root, split, maps, called)
     record = base.model_copy(
         update={
             "status": "ok",
@@ -90,22 +100,18 @@ def _measure(base: Record, table: Table, device: str, progress: Progress) -> Out
             "threshold": threshold,
             "threshold_rule": _described(rule),
             "metrics": metrics,
+            "pixel_metrics": located,
             "accuracy_by_defect": by_defect,
-            "counts": Counts(
-                train_normal=_count(seen, NORMAL),
-                train_anomalous=_count(seen, ANOMALOUS),
-                calibration=len(split.calibration),
-                test=len(split.test),
-            ),
+            "counts": _counts(seen, split),
             "costs": Costs(
-                fit_s=round(fitted - start, 3),
+                fit_s=round(fitted - start + method.reused_s, 3),
                 predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
                 params_m=method.n_parameters / 1e6,
-                peak_memory_mb=round(devices.peak_memory_mb(device), 1),
+                peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
             ),
         }
     )
-    return Outcome(record, scores, _half(prediction.maps))
+    return Outcome(record, scores, maps)
 
 
 def _check_test(job: Job, split: Split) -> None:
@@ -193,6 +199,7 @@ def _score_table(split: Split, prediction: Prediction) -> pd.DataFrame:
             "split": [part for part, _ in rows],
             "label": [item.label for _, item in rows],
             "defect": [item.defect for _, item in rows],
+            "mask": [item.mask for _, item in rows],
             "score": prediction.scores.astype(np.float64),
         }
     )
@@ -209,9 +216,28 @@ def _evaluate(rule: Rule, scores: pd.DataFrame) -> tuple[float, dict[str, int | 
     return threshold, metrics, by_defect
 
 
+def _locate(
+    job: Job, method: Method, root: Path, split: Split, maps: NDArray[np.float16] | None, called: NDArray[np.bool_]
+) -> dict[str, int | float | None]:
+    if maps is None:
+        return {}
+    test = maps[-len(split.test) :]
+    located = localise.measure(root, split.test, test, called)
+    return located | localise.faithful(method, root, split.test, test, job.explain)
+
+
 def _described(rule: Rule) -> str:
     values = ", ".join(f"{name}={value:g}" for name, value in parameters.values_of(rule).items())
     return f"{rule.name}({values})" if values else rule.name
+
+
+def _counts(seen: Sequence[Item], split: Split) -> Counts:
+    return Counts(
+        train_normal=_count(seen, NORMAL),
+        train_anomalous=_count(seen, ANOMALOUS),
+        calibration=len(split.calibration),
+        test=len(split.test),
+    )
 
 
 def _count(items: Sequence[Item], label: int) -> int:

@@ -43,6 +43,7 @@ class SuiteFile(BaseModel):
     protocol: Named = "pooled"
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     threshold: Named | None = None
+    explain: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Request:
         protocol: Instead of the suite's.
         seeds: Instead of the suite's.
         threshold: Threshold rule instead of the suite's.
+        explain: On how many defective test images of each job insertion and deletion are measured.
         params: Values by `NAME.PARAMETER`, NAME being a method, dataset, protocol or threshold rule.
         data: Folder of the data.
     """
@@ -68,6 +70,7 @@ class Request:
     protocol: str | None = None
     seeds: Sequence[int] = ()
     threshold: str | None = None
+    explain: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data: Path | None = None
 
@@ -119,7 +122,7 @@ def load(request: Request) -> Suite:
     threshold = _threshold(request.threshold or file.threshold, overrides)
     jobs = [
         Job(method=method, version=version, dataset=choice, category=category, protocol=protocol, fold=fold,
-            seed=seed, threshold=threshold)
+            seed=seed, threshold=threshold, explain=file.explain if request.explain is None else request.explain)
         for choice, category in _categories(datasets, request, overrides)
         for seed in request.seeds or file.seeds
         for fold in _folds(cut, choice, category, request.data)

@@ -29,6 +29,7 @@ class Job(BaseModel):
         protocol: Protocol and parameters.
         fold: Which of the protocol's splits; empty where it makes only one.
         seed: Seed of the split and of the fit.
+        explain: On how many defective test images insertion and deletion are measured, the first by path.
         threshold: Threshold rule, or None for the default: `youden` if calibration holds defects, else
             `normal_quantile`.
     """
@@ -42,6 +43,7 @@ class Job(BaseModel):
     protocol: Choice
     fold: str = ""
     seed: int = 0
+    explain: int = 0
     threshold: Choice | None = None
 
     @property
@@ -95,10 +97,12 @@ class Record(BaseModel):
         bad_input: The failure is the input's fault, not the program's.
         traceback: Where an unexpected failure happened.
         supervision: What the method learned from.
+        root: Folder that the scores' paths are relative to, on the machine of the run; figures read images there.
         fingerprint: Hash of the category's items and their files' contents: see `dataset.fingerprint`.
         threshold: The fitted threshold; an image is anomalous if its score is greater.
         threshold_rule: The rule that fitted it.
         metrics: Image metrics on the test part; None where undefined. Positive = anomalous.
+        pixel_metrics: How well the maps locate defects; empty where there are no masks or no maps.
         accuracy_by_defect: Share of each defect type's test images (and of the good ones) judged right.
         environment: Versions, platform and device.
         files: Size in bytes of each file beside the record.
@@ -110,12 +114,14 @@ class Record(BaseModel):
     bad_input: bool = False
     traceback: str | None = None
     supervision: Supervision | None = None
+    root: str = ""
     fingerprint: str = ""
     counts: Counts = Counts()
     costs: Costs = Costs()
     threshold: float | None = None
     threshold_rule: str | None = None
     metrics: dict[str, int | float | None] = Field(default_factory=dict)
+    pixel_metrics: dict[str, int | float | None] = Field(default_factory=dict)
     accuracy_by_defect: dict[str, float] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
     files: dict[str, int] = Field(default_factory=dict)

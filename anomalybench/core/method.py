@@ -54,7 +54,7 @@ class Context:
     Attributes:
         seed: Seed of everything random in the fit.
         device: Torch device name.
-        work: Empty folder for temporary files, or None.
+        work: Folder for what can be computed again and shared between fits, or None.
         progress: Called with (steps done, steps in all).
     """
 
@@ -75,6 +75,8 @@ class Method(ABC):
     """Add 1 whenever the results change for the same parameters: older records are then run again."""
     smoke: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make a fit take about a second, for tests."""
+    reused_s: float = 0.0
+    """Seconds that a fit would have taken in addition, had it not taken over what an earlier one had computed."""
     learns_from: Supervision
     """What it may see of the train set; a class attribute, or a property where parameters decide."""
 

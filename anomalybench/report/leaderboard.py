@@ -13,26 +13,23 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Record
 
 _MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
+_PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
+_MORE_PIXELS = [
+    "pixel_f1_max", "relevance_mass", "box_precision_0.3", "box_precision_0.5", "box_recall_0.3", "box_recall_0.5",
+    "n_without_mask", "insertion_auc", "deletion_auc",
+]  # fmt: skip
 _COSTS = ["fit_s", "predict_ms_per_image", "params_m"]
 SUMMARY_COLUMNS = [
-    "method",
-    "supervision",
-    "dataset",
-    "protocol",
-    "status",
-    "n_categories",
-    *_MEANS,
-    *_COSTS,
-    "positive",
-]
+    "method", "supervision", "dataset", "protocol", "status", "n_categories", *_MEANS, *_COSTS, *_PIXELS, "positive",
+]  # fmt: skip
 _METRICS = [
     "auroc", "average_precision", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "fpr",
     "fnr", "mcc", "tp", "fp", "tn", "fn", "oracle_balanced_accuracy", "oracle_threshold",
 ]  # fmt: skip
 JOB_COLUMNS = [
     "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
-    "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *_METRICS, "accuracy_by_defect",
-    *_COSTS, "peak_memory_mb", "total_s", "positive", "job", "error",
+    "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *_METRICS, *_PIXELS, *_MORE_PIXELS,
+    "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "positive", "job", "error",
 ]  # fmt: skip
 
 
@@ -125,6 +122,7 @@ def _row(record: Record) -> dict[str, Any]:
         "error": record.error,
         **counts,
         **record.metrics,
+        **{name: record.pixel_metrics.get(name) for name in [*_PIXELS, *_MORE_PIXELS]},
         **record.costs.model_dump(),
     }
 
@@ -133,7 +131,7 @@ def _summary(jobs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (method, dataset, protocol), group in jobs.groupby(["method", "dataset", "protocol"], sort=True):
         good = group[group["status"] == "ok"]
-        numbers = good[["category", *_MEANS, *_COSTS]].infer_objects()
+        numbers = good[["category", *_MEANS, *_COSTS, *_PIXELS]].infer_objects()
         means = numbers.groupby("category").mean(numeric_only=True).mean()
         states = set(group["status"])
         rows.append(

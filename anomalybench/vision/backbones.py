@@ -27,6 +27,14 @@ _PROBE = 224
 
 
 @dataclass(frozen=True)
+class _Parts:
+    layers: nn.Sequential
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pooling: nn.Module
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A convolutional network without its classifier.
 
@@ -36,6 +44,8 @@ class Backbone:
         channels: Channels after each layer.
         mean: Per-channel mean that the weights expect of images in [0, 1].
         std: Per-channel standard deviation, likewise.
+        pooling: The network's own way from the deepest map to a vector: n x `pooled`.
+        pooled: Length of that vector.
     """
 
     layers: nn.Sequential
@@ -43,6 +53,8 @@ class Backbone:
     channels: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    pooling: nn.Module
+    pooled: int
 
     def cut(self, stride: int | None = None) -> tuple[nn.Sequential, nn.Sequential, int]:
         """Prefix and tail that together end at the last layer of `stride`, and the tail's number of channels.
@@ -85,9 +97,9 @@ def load(name: str) -> Backbone:
         raise UsageError(
             f"backbone '{name}': write timm:MODEL, torchvision:MODEL, file:WEIGHTS@timm:MODEL or random@timm:MODEL."
         )
-    layers, mean, std = builders[library](model, weights, name)
-    strides, channels = _probe(layers)
-    return Backbone(layers.eval(), strides, channels, mean, std)
+    parts = builders[library](model, weights, name)
+    strides, channels, pooled = _probe(parts)
+    return Backbone(parts.layers.eval(), strides, channels, parts.mean, parts.std, parts.pooling, pooled)
 
 
 def without_weights(name: str) -> str:
@@ -95,7 +107,7 @@ def without_weights(name: str) -> str:
     return f"random@{name.rpartition('@')[2]}"
 
 
-def _timm(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[float, ...], tuple[float, ...]]:
+def _timm(model: str, weights: str, name: str) -> _Parts:
     if not timm.is_model(model):
         near = timm.list_models(f"*{model}*")[:1] or timm.list_models(f"{model[:4]}*")[:1]
         raise UsageError(f"timm has no model '{model}'. " + (f"Did you mean '{near[0]}'?" if near else ""))
@@ -113,10 +125,11 @@ def _timm(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[flo
     if state is not None:
         _fill(net, state, name)
     config = timm.data.resolve_model_data_config(net)
-    return nn.Sequential(*_in_order(net, name)), tuple(config["mean"]), tuple(config["std"])
+    pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return _Parts(nn.Sequential(*_in_order(net, name)), tuple(config["mean"]), tuple(config["std"]), pooling)
 
 
-def _torchvision(model: str, weights: str, name: str) -> tuple[nn.Sequential, tuple[float, ...], tuple[float, ...]]:
+def _torchvision(model: str, weights: str, name: str) -> _Parts:
     try:
         entry = torchvision.models.get_model_weights(model).DEFAULT
     except ValueError:
@@ -129,10 +142,11 @@ def _torchvision(model: str, weights: str, name: str) -> tuple[nn.Sequential, tu
     elif weights != "random":
         _fill(net, _from_hub(name, None, lambda: _torchvision_download(entry.url)), name)
     transforms = entry.transforms()
-    layers = list(net.features)
+    layers, last_pools = list(net.features), list[nn.Module]()
     while isinstance(layers[-1], nn.MaxPool2d):
-        layers.pop()
-    return nn.Sequential(*layers), tuple(transforms.mean), tuple(transforms.std)
+        last_pools.insert(0, layers.pop())
+    pooling = nn.Sequential(*last_pools, net.avgpool, nn.Flatten())
+    return _Parts(nn.Sequential(*layers), tuple(transforms.mean), tuple(transforms.std), pooling)
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -207,8 +221,9 @@ def _in_order(net: nn.Module, name: str) -> Iterable[nn.Module]:
 
 
 @torch.no_grad()
-def _probe(layers: nn.Sequential) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Stride (the nearest power of two) and channels after each layer, seen on a blank image."""
+def _probe(parts: _Parts) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Stride (the nearest power of two) and channels after each layer, and after pooling, seen on a blank image."""
+    layers = parts.layers
     x = torch.zeros(1, 3, _PROBE, _PROBE)
     strides, channels = [], []
     was_training = layers.training
@@ -218,4 +233,4 @@ def _probe(layers: nn.Sequential) -> tuple[tuple[int, ...], tuple[int, ...]]:
         strides.append(2 ** round(torch.log2(torch.tensor(_PROBE / x.shape[-1])).item()))
         channels.append(x.shape[1])
     layers.train(was_training)
-    return tuple(strides), tuple(channels)
+    return tuple(strides), tuple(channels), parts.pooling(x).shape[1]

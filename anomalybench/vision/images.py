@@ -57,8 +57,30 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Decode a mask to height x width; a pixel is defective where its grey value is at least half of the range."""
-    return read_rgb(path).max(axis=2) >= 128
+    """Decode a mask to height x width.
+
+    A pixel is defective where its brightest channel is at least half of the range, so that JPEG noise is not; in a
+    palette image, and where no value exceeds 1, wherever it is not 0.
+    """
+    with Image.open(path) as image:
+        palette = image.mode == "P"
+        indices = np.asarray(ImageOps.exif_transpose(image)) if palette else None
+    if indices is not None:
+        return indices != 0
+    brightest = read_rgb(path).max(axis=2)
+    return brightest >= (128 if brightest.max() > 1 else 1)
+
+
+def resize_map(anomaly_map: NDArray[np.float16], size: tuple[int, int]) -> NDArray[np.float16]:
+    """Bring a map to (width, height) bilinearly, cell centres on cell centres as torch and OpenCV do."""
+    width, height = size
+    if anomaly_map.shape == (height, width):
+        return anomaly_map
+    rows, columns = _weights(anomaly_map.shape[0], height), _weights(anomaly_map.shape[1], width)
+    values = anomaly_map.astype(np.float32)
+    tall = values[rows[0]] * (1 - rows[2])[:, None] + values[rows[1]] * rows[2][:, None]
+    full = tall[:, columns[0]] * (1 - columns[2]) + tall[:, columns[1]] * columns[2]
+    return full.astype(np.float16)
 
 
 def check_files(root: Path, items: Sequence[Item]) -> None:
@@ -68,8 +90,8 @@ def check_files(root: Path, items: Sequence[Item]) -> None:
         DataError: A header is broken, or a mask's size is not its image's.
     """
     for item in items:
-        size = _upright_size(root / item.path)
-        if item.mask is not None and (found := _upright_size(root / item.mask)) != size:
+        size = upright_size(root / item.path)
+        if item.mask is not None and (found := upright_size(root / item.mask)) != size:
             raise DataError(
                 f"{root / item.mask}: the mask is {found[0]}x{found[1]}, but its image {item.path} is "
                 f"{size[0]}x{size[1]}. Make them the same size."
@@ -97,7 +119,15 @@ def _without_alpha(image: Image.Image) -> Image.Image:
     return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
 
 
-def _upright_size(path: Path) -> tuple[int, int]:
+def _weights(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Lower neighbour, upper neighbour and the upper one's weight for each new cell."""
+    place = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
+    low = np.floor(place).astype(np.intp)
+    return low, np.minimum(low + 1, before - 1), (place - low).astype(np.float32)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height from the file's header, EXIF orientation applied; DataError if it cannot be read."""
     try:
         with Image.open(path) as image:
             # getexif decodes a whole PNG file, unless its header has shown that there is something to find.

@@ -1,7 +1,10 @@
 """What trained methods share: seeding without global state, freezing, and forward passes in batches."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,15 @@ def forward(
 def to_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
     """A module's state as numpy arrays, for `Method.state`."""
     return {name: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
+
+
+def save_arrays(file: Path, state: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to an .npz file, aside first: a reader finds it whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".npz")
+    with os.fdopen(handle, "wb") as stream:
+        np.savez(stream, allow_pickle=False, **state)
+    Path(aside).replace(file)
 
 
 def from_arrays(module: nn.Module, state: Mapping[str, NDArray[Any]]) -> None:

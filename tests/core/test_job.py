@@ -29,6 +29,7 @@ CHANGES = [
     {"protocol": Choice(name="pooled", params={"train": 0.5, "calibration": 0.2})},
     {"fold": "0"},
     {"seed": 1},
+    {"explain": 4},
     {"threshold": Choice(name="youden")},
     {"threshold": Choice(name="fpr", params={"q": 0.05})},
 ]

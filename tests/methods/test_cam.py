@@ -5,7 +5,7 @@ import torch
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import DataError
 from anomalybench.core.method import Context, Train
-from anomalybench.methods.cam import _Network
+from anomalybench.methods._cam import Classifier
 from anomalybench.vision import backbones
 
 HEADS = ["gap", "maxpool_avg", "single_unit"]
@@ -13,7 +13,7 @@ HEADS = ["gap", "maxpool_avg", "single_unit"]
 
 def network(head, name="random@torchvision:vgg16"):
     torch.manual_seed(0)
-    return _Network(backbones.load(name), head).eval()
+    return Classifier(backbones.load(name), head).eval()
 
 
 def test_the_article_s_network_has_its_parameter_counts():
@@ -21,7 +21,7 @@ def test_the_article_s_network_has_its_parameter_counts():
     frozen = sum(p.numel() for p in net.parameters() if not p.requires_grad)
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
     assert (frozen, trained) == (7_635_264, 7_080_450)
-    assert net.tail(net.prefix(torch.zeros(1, 3, 224, 224))).shape == (1, 512, 14, 14)
+    assert net.features(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 14, 14)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -1,0 +1,208 @@
+"""Figures of one job, drawn from its record, scores, maps and the images they belong to; the model is not needed.
+
+Heat maps share one display range over a whole job: the least to the greatest value of its calibration maps, as in the
+MathWorks pill example, so that colours can be compared between images. Nothing is scaled per image.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from anomalybench.bench.store import Store, safe_name
+from anomalybench.core.errors import DataError, StoreError
+from anomalybench.core.job import Record
+from anomalybench.evaluate import boxes
+from anomalybench.vision.images import read_mask, read_rgb, resize_map
+
+GALLERIES = ("true_positives", "true_negatives", "false_positives", "false_negatives")
+_NORMAL, _ANOMALOUS, _BOX, _CONTOUR = "#0072b2", "#d55e00", "#ffffff", "#00e5ff"
+_COLOURS = "inferno"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One finished job, read from the store."""
+
+    record: Record
+    scores: pd.DataFrame
+    maps: NDArray[np.float16] | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.record.job} [{self.record.job.id[:6]}]"
+
+    @property
+    def threshold(self) -> float:
+        assert self.record.threshold is not None
+        return self.record.threshold
+
+    def part(self, name: str) -> pd.DataFrame:
+        return self.scores[self.scores["split"] == name]
+
+    def display_range(self) -> tuple[float, float]:
+        """Least and greatest calibration map value; of all maps where there is no calibration part."""
+        assert self.maps is not None
+        chosen = self.maps[(self.scores["split"] == "calibration").to_numpy()]
+        chosen = chosen if len(chosen) else self.maps
+        low, high = float(chosen.min()), float(chosen.max())
+        return low, high if high > low else low + 1
+
+
+def draw(record: Record, store: Store, most: int = 8) -> list[Path]:
+    """Draw all figures of one finished job.
+
+    Args:
+        record: A record with status `ok`.
+        store: Where its scores and maps lie; figures go to `figures/` beside `runs/`, in the same folders.
+        most: Images per gallery.
+
+    Returns:
+        The PNG files written.
+
+    Raises:
+        DataError: The images are not where they were when the job ran.
+        StoreError: The folder cannot be written.
+    """
+    job = _Job(record, store.scores(record.job), store.maps(record.job))
+    folder = store.results / "figures" / store.folder(record.job).relative_to(store.runs)
+    plain: dict[str, Callable[[_Job], Figure]] = {"histogram": _histogram, "roc": _roc, "confusion": _confusion}
+    figures = {name: make(job) for name, make in plain.items()}
+    if job.maps is not None:
+        for kind in GALLERIES:
+            chosen = _most_telling(job, kind)[:most]
+            if len(chosen):
+                figures[safe_name(kind)] = _gallery(job, kind, chosen)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{name}.png" for name in figures]
+        for file, figure in zip(files, figures.values(), strict=True):
+            figure.savefig(file, dpi=110)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error.strerror}).") from None
+    return files
+
+
+def overlay(
+    image: NDArray[np.uint8], anomaly_map: NDArray[np.float16], display_range: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """Equal blend of an image and its coloured map of the same height and width.
+
+    Args:
+        image: RGB, height x width x 3.
+        anomaly_map: height x width.
+        display_range: Values of the darkest and the brightest colour; what lies beyond is clipped.
+    """
+    low, high = display_range
+    scaled = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
+    colours = mpl.colormaps[_COLOURS](scaled)[..., :3] * 255
+    blend: NDArray[np.uint8] = np.rint((image + colours) / 2).astype(np.uint8)
+    return blend
+
+
+def _most_telling(job: _Job, kind: str) -> pd.DataFrame:
+    """Test images of one cell of the confusion matrix, the farthest from the threshold first."""
+    test = job.part("test")
+    called, label = test["score"] > job.threshold, test["label"] == 1
+    right = kind.startswith("true")
+    chosen = test[(called == kind.endswith("positives")) & ((called == label) == right)]
+    far = (chosen["score"] - job.threshold).abs()
+    return chosen.assign(far=far).sort_values(["far", "path"], ascending=[False, True])
+
+
+def _gallery(job: _Job, kind: str, chosen: pd.DataFrame) -> Figure:
+    columns = min(4, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure = Figure(figsize=(max(6.0, 3.0 * columns), 3.35 * rows + 0.7), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    limits = job.display_range()
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (index, row) in zip(axes.flat, chosen.iterrows(), strict=False):
+        _panel(axis, job, int(str(index)), row, limits)
+    figure.suptitle(
+        f"{kind.replace('_', ' ').capitalize()} of {_short(job.title, 70)}\nthreshold {job.threshold:.3g}; colours "
+        f"from {limits[0]:.3g} to {limits[1]:.3g} (calibration maps); line: true defect, frame: found box",
+        fontsize=9,
+    )
+    return figure
+
+
+def _panel(axis: Axes, job: _Job, index: int, row: "pd.Series[Any]", limits: tuple[float, float]) -> None:
+    assert job.maps is not None
+    root = Path(job.record.root)
+    if not (root / row["path"]).exists():
+        raise DataError(f"{root / row['path']}: the image is no longer there. Put the data back, or run the job again.")
+    image = read_rgb(root / row["path"])
+    full = resize_map(job.maps[index], (image.shape[1], image.shape[0]))
+    axis.imshow(overlay(image, full, limits))
+    if isinstance(row["mask"], str) and (mask := read_mask(root / row["mask"])).any() and not mask.all():
+        axis.contour(mask, levels=[0.5], colors=_CONTOUR, linewidths=1.2)
+    if row["score"] > job.threshold:
+        for box in boxes.components(full, min_area=max(1, full.size // 2000)):
+            size = (box.right - box.left, box.bottom - box.top)
+            axis.add_patch(Rectangle((box.left - 0.5, box.top - 0.5), *size, fill=False, edgecolor=_BOX, linewidth=1.4))
+    axis.set_title(
+        f"{_short(Path(row['path']).name, 24)}\n{_short(row['defect'], 16)}, score {row['score']:.3g}", fontsize=8
+    )
+
+
+def _histogram(job: _Job) -> Figure:
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axis = figure.subplots()
+    calibration = job.part("calibration")
+    shown, what = (calibration, "calibration") if len(calibration) else (job.part("test"), "test")
+    edges = np.histogram_bin_edges(shown["score"], bins=20).tolist()
+    for label, name, colour in ((0, "normal", _NORMAL), (1, "anomalous", _ANOMALOUS)):
+        values = shown.loc[shown["label"] == label, "score"]
+        axis.hist(values, edges, alpha=0.6, color=colour, label=f"{name} ({len(values)})")
+    axis.axvline(job.threshold, color="black", linestyle="--", label=f"threshold {job.threshold:.3g}")
+    axis.set(xlabel="image score", ylabel=f"{what} images", title=_short(job.title, 70))
+    axis.legend()
+    return figure
+
+
+def _roc(job: _Job) -> Figure:
+    figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+    axis = figure.subplots()
+    test = job.part("test")
+    cuts = np.r_[np.inf, np.unique(test["score"])[::-1], -np.inf]
+    positive, negative = (np.sort(test.loc[test["label"] == label, "score"]) for label in (1, 0))
+    tpr, fpr = (1 - np.searchsorted(s, cuts, "left") / len(s) for s in (positive, negative))
+    axis.plot(fpr, tpr, color=_NORMAL, label=f"ROC AUC {job.record.metrics['auroc']:.3f}")
+    axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    point = np.array([[job.record.metrics["fpr"]], [job.record.metrics["recall"]]], float)
+    axis.plot(*point, "o", color=_ANOMALOUS, label=f"threshold {job.threshold:.3g}")
+    axis.set(xlabel="false positive rate", ylabel="true positive rate", title=_short(job.title, 44), aspect="equal")
+    axis.legend(loc="lower right")
+    return figure
+
+
+def _confusion(job: _Job) -> Figure:
+    figure = Figure(figsize=(4.2, 3.8), layout="constrained")
+    axis = figure.subplots()
+    cells = np.array([[job.record.metrics[name] for name in row] for row in (("tn", "fp"), ("fn", "tp"))], float)
+    shares = cells / np.maximum(cells.sum(1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(cells):
+        colour = "white" if shares[i, j] > 0.5 else "black"
+        axis.text(j, i, f"{count:.0f}\n{shares[i, j]:.0%}", ha="center", va="center", color=colour)
+    names = ["normal", "anomalous"]
+    axis.set_xticks([0, 1], names)
+    axis.set_yticks([0, 1], names, rotation=90, va="center")
+    axis.set(xlabel="called", ylabel="is", title=_short(job.title, 40))
+    return figure
+
+
+def _short(text: str, length: int) -> str:
+    """Text without matplotlib's formula signs, cut to a length."""
+    plain = text.replace("$", r"\$")
+    return plain if len(plain) <= length else f"{plain[: length - 1]}…"

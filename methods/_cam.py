@@ -1,0 +1,196 @@
+"""What cam and gradcam share: a classifier in two halves, its training, and its fitted weights kept for siblings.
+
+The frozen prefix runs once per image unless augmentation changes the images every epoch. Batch-norm statistics stand
+still in the trained tail too, as batches are small. A fitted classifier is kept under a hash of all that determines it,
+so that several explainers in one run share one training; each of them reports the seconds that this training took.
+"""
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from anomalybench.core.errors import DataError
+from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.vision import backbones, images, training
+
+Head = Literal["gap", "maxpool_avg", "single_unit", "own"]
+_TRAINING_VERSION = 1
+
+
+class Classifier(nn.Module):
+    """Frozen prefix, trained tail up to the last feature maps, pooling, one linear layer (two for `single_unit`)."""
+
+    def __init__(self, backbone: backbones.Backbone, head: Head) -> None:
+        super().__init__()
+        prefix, self.tail, channels = backbone.cut()
+        self.prefix = training.freeze(prefix)
+        self.pooling: nn.Module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        if head == "own":
+            self.pooling, channels = backbone.pooling, backbone.pooled
+        self.max_pool_first = head == "maxpool_avg"
+        widths = (channels, 1, 2) if head == "single_unit" else (channels, 2)
+        self.head = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Last feature maps n x k x h x w of normalised images."""
+        return self.tail(self.prefix(x))
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits n x 2 (good, anomalous) of feature maps n x k x h x w."""
+        if self.max_pool_first and min(features.shape[-2:]) > 1:
+            features = F.max_pool2d(features, 2)
+        pooled = self.pooling(features)
+        for layer in self.head:
+            pooled = layer(pooled)
+        return pooled
+
+    def class_weights(self) -> torch.Tensor:
+        """Weight of each channel in the anomalous logit of a globally pooled head."""
+        first, *rest = [cast(nn.Linear, layer).weight for layer in self.head]
+        return (rest[0] @ first if rest else first)[1]
+
+
+@dataclass
+class ClassifierMethod(Method):
+    """Base of the methods that explain a classifier: everything but the explanation.
+
+    The image score is the anomalous minus the good logit: the same order as the probability, without its saturation.
+    """
+
+    learns_from: ClassVar[Supervision] = "labels"  # type: ignore[misc]
+    smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4, "learning_rate": 1e-3}
+
+    backbone: Annotated[str, Field(description="see vision/backbones.py; torchvision:vgg16 is the article's")] = (
+        "timm:tf_efficientnet_lite0"
+    )
+    size: Annotated[int, Field(ge=32, le=2048, description="input side in pixels")] = 224
+    anomaly_weight: Annotated[
+        Annotated[float, Field(gt=0)] | Literal["balanced"],
+        Field(description="loss weight of anomalous images, good ones having 1"),
+    ] = 3.0
+    epochs: Annotated[int, Field(ge=1, description="at most this many passes")] = 10
+    batch_size: Annotated[int, Field(ge=1, description="images per step")] = 10
+    learning_rate: Annotated[float, Field(gt=0, description="Adam's step size")] = 1e-4
+    stop_accuracy: Annotated[float, Field(gt=0, le=1, description="stop after an epoch of greater train accuracy")] = (
+        0.98
+    )
+    rotation: Annotated[float, Field(ge=0, le=180, description="random rotation up to this many degrees")] = 0.0
+    flips: Annotated[bool, Field(description="random flips, both ways")] = False
+    normalise: Annotated[bool, Field(description="the backbone's mean and deviation; the article's code has none")] = (
+        True
+    )
+
+    @property
+    def classifier_head(self) -> Head:
+        """Which pooling and linear layers stand on the feature maps."""
+        raise NotImplementedError
+
+    def explanation(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Maps n x h x w of normalised images and their feature maps."""
+        raise NotImplementedError
+
+    def fit(self, train: Train, context: Context) -> None:
+        """Train tail and head, or take over what a sibling trained on the same images in the same way."""
+        labels = torch.from_numpy(np.asarray(train.labels))
+        if labels.min() == labels.max():
+            raise DataError("a classifier needs normal and anomalous train images. Add some or use a one-class method.")
+        pictures = images.stack(train.images, self.size)
+        kept = self._kept(pictures, labels, context)
+        if kept is not None and kept.exists():
+            with np.load(kept, allow_pickle=False) as saved:
+                state = dict(saved)
+            self.reused_s = float(state.pop("fit_s"))
+            self.restore(state, context)
+            return
+        start = time.perf_counter()
+        with training.seeded(context.seed):
+            self._build(context, weights=True)
+            self._train(pictures, labels, context)
+        if kept is not None:
+            training.save_arrays(kept, {**self.state(), "fit_s": np.array(time.perf_counter() - start)})
+
+    def predict(self, images_: Images) -> Prediction:
+        """See `Method.predict`; maps are raw, brought to the input size bilinearly."""
+        scores, maps = [], []
+        for batch in images.stack(images_, self.size).split(32):
+            with torch.no_grad():
+                x = self._input(batch.to(self.device_))
+                features = self.network_.features(x)
+                logits = self.network_.logits(features)
+                coarse = self.explanation(x, features)
+            full = F.interpolate(coarse[:, None], (self.size, self.size), mode="bilinear")[:, 0]
+            scores.append((logits[:, 1] - logits[:, 0]).double().cpu().numpy())
+            maps.append(full.cpu().numpy())
+        return Prediction(np.concatenate(scores), np.concatenate(maps))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """See `Method.state`."""
+        return training.to_arrays(self.network_)
+
+    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
+        """See `Method.restore`."""
+        self._build(context, weights=False)
+        training.from_arrays(self.network_, state)
+
+    def _kept(self, pictures: torch.Tensor, labels: torch.Tensor, context: Context) -> Path | None:
+        if context.work is None:
+            return None
+        settings = {name: getattr(self, name) for name in ClassifierMethod.__dataclass_fields__}
+        told = [_TRAINING_VERSION, settings, self.classifier_head, context.seed, context.device, labels.tolist()]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+        digest.update(pictures.numpy().tobytes())
+        return context.work / f"classifier-{digest.hexdigest()[:32]}.npz"
+
+    def _build(self, context: Context, *, weights: bool) -> None:
+        name = self.backbone if weights else backbones.without_weights(self.backbone)
+        self.backbone_ = backbones.load(name)
+        self.network_ = Classifier(self.backbone_, self.classifier_head).to(context.device)
+        self.device_ = context.device
+
+    def _input(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.backbone_.normalise(batch) if self.normalise else batch.float() / 255
+
+    def _train(self, pictures: torch.Tensor, labels: torch.Tensor, context: Context) -> None:
+        network, augment = self.network_, self._augmentation()
+        inputs = pictures
+        if augment is None:
+            inputs = training.forward(lambda x: network.prefix(self._input(x)), pictures, context.device)
+        balanced = (labels == 0).sum() / (labels == 1).sum()
+        weight = torch.tensor([1.0, balanced if self.anomaly_weight == "balanced" else self.anomaly_weight])
+        loss = nn.CrossEntropyLoss(weight.to(context.device))
+        optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], self.learning_rate)
+        for epoch in range(self.epochs):
+            right = 0
+            for index in torch.randperm(len(labels)).split(self.batch_size):
+                x, y = inputs[index].clone().to(context.device), labels[index].to(context.device)
+                features = network.prefix(self._input(augment(x))) if augment is not None else x
+                logits = network.logits(network.tail(features))
+                optimizer.zero_grad()
+                loss(logits, y).backward()
+                optimizer.step()
+                right += int((logits.argmax(1) == y).sum())
+            context.progress(epoch + 1, self.epochs)
+            if right / len(labels) > self.stop_accuracy:
+                break
+
+    def _augmentation(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        steps: list[v2.Transform] = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()] if self.flips else []
+        if self.rotation:
+            steps.append(v2.RandomRotation(self.rotation, v2.InterpolationMode.BILINEAR))
+        if not steps:
+            return None
+        each = v2.Compose(steps)
+        return lambda batch: torch.stack([each(image) for image in batch])

@@ -1,0 +1,84 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from anomalybench.bench.store import Store
+from anomalybench.core.errors import DataError
+from anomalybench.report import figures
+
+PAINTED = ["confusion", "histogram", "roc"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One real, small job on images with masks, some of them called wrongly."""
+    import anomalybench
+
+    results = tmp_path_factory.mktemp("figures")
+    params = {"cam.size": 64, "cam.epochs": 2, "synthetic.n_normal": 20, "synthetic.n_anomalous": 20}
+    anomalybench.run(methods=["cam"], dataset="synthetic", categories=["tablet"], params=params, results=results)
+    store = Store(results)
+    (record,) = store.records()
+    return store, record
+
+
+def test_every_figure_is_drawn_without_the_model(finished):
+    store, record = finished
+    files = figures.draw(record, store)
+    names = {file.stem for file in files}
+    assert set(PAINTED) <= names
+    assert names & set(figures.GALLERIES)
+    for file in files:
+        assert file.is_relative_to(store.results / "figures")
+        pixels = np.asarray(Image.open(file).convert("RGB"))
+        assert pixels.std() > 5, f"{file.name} is blank"
+
+
+def test_galleries_show_the_most_telling_first(finished):
+    store, record = finished
+    job = figures._Job(record, store.scores(record.job), store.maps(record.job))
+    shown = {kind: figures._most_telling(job, kind) for kind in figures.GALLERIES}
+    counted = [record.metrics[cell] for cell in ("tp", "tn", "fp", "fn")]
+    assert [len(rows) for rows in shown.values()] == counted
+    for rows in shown.values():
+        assert rows["far"].is_monotonic_decreasing
+
+
+def test_overlay_is_an_equal_blend_in_one_range():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    low, high = (figures.overlay(image, np.full((2, 2), v, np.float16), (0.0, 1.0)) for v in (-3.0, 7.0))
+    assert np.array_equal(low, np.tile(low[0, 0], (2, 2, 1)))
+    assert np.abs(low[0, 0].astype(int) - 50).max() <= 3
+    assert high.mean() > low.mean()
+    assert np.array_equal(high, figures.overlay(image, np.ones((2, 2), np.float16), (0.0, 1.0)))
+
+
+def test_images_that_are_gone_are_named(finished, tmp_path):
+    store, record = finished
+    with pytest.raises(DataError, match="no longer there"):
+        figures.draw(record.model_copy(update={"root": str(tmp_path)}), store)
+
+
+def test_a_constant_map_is_drawn(finished, monkeypatch):
+    store, record = finished
+    flat = np.zeros_like(store.maps(record.job))
+    monkeypatch.setattr(store, "maps", lambda job: flat)
+    assert figures.draw(record, store)
+
+
+def test_the_command_draws_what_is_asked_for(finished, cli):
+    store, record = finished
+    result = cli("figures", record.job.id[:6], "--results", store.results)
+    assert result.exit_code == 0, result.text
+    assert "figures of 1 jobs" in result.text
+    cli("figures", "nothing-like-it", "--results", store.results).assert_refused("nothing-like-it")
+    cli("figures", "smoke", "--results", store.results).assert_refused("no finished job")
+
+
+def test_pixel_columns_are_in_both_tables(finished):
+    store, _ = finished
+    for name in ("adhoc", "adhoc_by_category"):
+        table = pd.read_csv(store.results / "leaderboards" / f"{name}.csv")
+        for column in ("pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"):
+            assert table[column].between(0, 1).all(), column
