@@ -189,7 +189,7 @@ def _from_hub(name: str, package: str | None, download: Callable[[], dict[str, A
     try:
         socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, None)
     except OSError:
-        # Without this, timm retries for 46 s before it looks into its cache (seen with huggingface_hub 1.x).
+        # Without this, timm retries for 46 s before it looks into its cache (seen with huggingface_hub 2.4).
         huggingface_hub.constants.HF_HUB_OFFLINE = True
     try:
         return download()
