@@ -121,7 +121,7 @@ def _most_telling(job: _Job, kind: str) -> pd.DataFrame:
 def _gallery(job: _Job, kind: str, chosen: pd.DataFrame) -> Figure:
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = Figure(figsize=(max(6.0, 3.0 * columns), 3.35 * rows + 0.7), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 3.0 * columns), 3.35 * rows + 0.85), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     limits = job.display_range()
     for axis in axes.flat:
@@ -130,7 +130,7 @@ def _gallery(job: _Job, kind: str, chosen: pd.DataFrame) -> Figure:
         _panel(axis, job, int(str(index)), row, limits)
     figure.suptitle(
         f"{kind.replace('_', ' ').capitalize()} of {_short(job.title, 70)}\nthreshold {job.threshold:.3g}; colours "
-        f"from {limits[0]:.3g} to {limits[1]:.3g} (calibration maps); line: true defect, frame: found box",
+        f"from {limits[0]:.3g} to {limits[1]:.3g} (calibration maps)\nline: true defect, frame: found box",
         fontsize=9,
     )
     return figure
