@@ -40,6 +40,7 @@ def run(
     threshold: str | None = None,
     explain: int | None = None,
     params: Mapping[str, Any] | None = None,
+    group_by: str | None = None,
     data: str | Path | None = None,
     results: str | Path = "results",
     device: str = "auto",
@@ -57,6 +58,7 @@ def run(
         threshold: `youden`, `f1`, `fpr`, `normal_quantile` or `fixed` instead of the default.
         explain: On how many defective test images of each job insertion and deletion are measured.
         params: Values by `NAME.PARAMETER`, as in `{"cam.epochs": 5, "kfold.k": 3}`.
+        group_by: Regular expression on paths: images that match it alike show one object and are never torn apart.
         data: Folder of the data; by default the environment variable `ANOMALYBENCH_DATA`.
         results: Folder for results.
         device: `auto`, `cpu`, `cuda`, ...
@@ -69,6 +71,7 @@ def run(
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
     from anomalybench.bench import executor
+    from anomalybench.bench.external import PREFIX
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, load
     from anomalybench.core import places
@@ -76,10 +79,14 @@ def run(
     from anomalybench.vision.devices import device_name
 
     folder = places.data(data)
-    request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, explain, params or {}, folder)
+    request = Request(
+        suite, methods, dataset, categories, protocol, seeds, threshold, explain, params or {}, group_by, folder
+    )
     loaded, store, torch_device = load(request), Store(Path(results)), device_name(device)
     store.check_writable()
     todo = executor.plan(loaded.jobs, store, folder, force=force)
-    tables = leaderboard.build(f.record for f in executor.here(todo, store, torch_device, lambda *_: None))
+    records = [f.record for f in executor.here(todo, store, torch_device, lambda *_: None)]
+    records += store.beside(loaded.jobs, f"{PREFIX}*")
+    tables = leaderboard.build(records, store.resample(record.job for record in records))
     leaderboard.write(tables, store.results, loaded.name)
     return tables

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,31 @@ from numpy.typing import NDArray
 from anomalybench.core.dataset import ANOMALOUS, Item
 from anomalybench.core.method import Method
 from anomalybench.evaluate import boxes, faithfulness
-from anomalybench.evaluate.pixel_metrics import PixelCounts, explain
+from anomalybench.evaluate.pixel_metrics import explain
+from anomalybench.evaluate.pixel_resamples import PixelResamples
 from anomalybench.vision.images import read_mask, read_rgb, resize_map, upright_size
 
 
+@dataclass(frozen=True)
+class Located:
+    """What maps are worth; empty without masks.
+
+    Attributes:
+        metrics: Pixel, explanation and box metrics by name.
+        resamples: Pixel metrics in every resample of the test images.
+    """
+
+    metrics: dict[str, int | float | None] = field(default_factory=dict)
+    resamples: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
 def measure(
-    root: Path, items: Sequence[Item], maps: NDArray[np.float16], called: NDArray[np.bool_]
-) -> dict[str, int | float | None]:
+    root: Path,
+    items: Sequence[Item],
+    maps: NDArray[np.float16],
+    called: NDArray[np.bool_],
+    weight: NDArray[np.float32],
+) -> Located:
     """Pixel, explanation and box metrics of test images; empty where no item has a mask.
 
     Defective images without a mask are left out and counted (`n_without_mask`): nothing says which of their pixels are
@@ -28,13 +46,14 @@ def measure(
         items: n test items.
         maps: n x h x w, in the order of the items.
         called: Which of them are called anomalous.
+        weight: b x n, how often each image counts in each resample.
     """
     if not any(item.mask for item in items):
-        return {}
-    counts, explanations, pairs, left_out = PixelCounts(), [], [], 0
-    for item, coarse, anomalous in zip(items, maps, called, strict=True):
-        if item.label == ANOMALOUS and item.mask is None:
-            left_out += 1
+        return Located()
+    usable = np.array([item.label != ANOMALOUS or item.mask is not None for item in items])
+    counts, explanations, pairs = PixelResamples(), [], []
+    for item, coarse, anomalous, used in zip(items, maps, called, usable, strict=True):
+        if not used:
             continue
         full = resize_map(coarse, upright_size(root / item.path))
         mask = read_mask(root / item.mask) if item.mask else None
@@ -44,15 +63,16 @@ def measure(
             pairs.append((boxes.components(full) if anomalous else [], boxes.mask_boxes(mask)))
     fit = boxes.fit(pairs)
     found: dict[str, int | float] = {
-        **asdict(counts.metrics()),
+        **asdict(counts.total.metrics()),
         "pointing_game": _mean([float(e.hit) for e in explanations]),
         "relevance_mass": _mean([e.mass for e in explanations if not math.isnan(e.mass)]),
         "box_iou": fit.iou,
         **{f"box_precision_{level}": value for level, value in fit.precision.items()},
         **{f"box_recall_{level}": value for level, value in fit.recall.items()},
-        "n_without_mask": left_out,
+        "n_without_mask": int((~usable).sum()),
     }
-    return {name: None if math.isnan(value) else value for name, value in found.items()}
+    metrics = {name: None if math.isnan(value) else value for name, value in found.items()}
+    return Located(metrics, counts.resample(weight[:, usable]))
 
 
 def faithful(

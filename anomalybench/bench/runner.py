@@ -1,36 +1,37 @@
 """One job from images to outcome. The runner alone splits, seeds, times and measures: fairness lives in this file."""
 
-import math
 import platform
+import shlex
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from anomalybench.bench import localise
+from anomalybench.bench import localise, measure
 from anomalybench.bench.store import Outcome
 from anomalybench.bench.suite import Table
-from anomalybench.core import parameters, registry
+from anomalybench.core import parameters, places, registry
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import AnomalyBenchError, DataError
-from anomalybench.core.job import Costs, Counts, Job, Record
+from anomalybench.core.job import Costs, Job, Record
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
-from anomalybench.core.split import PROTOCOLS, Split
-from anomalybench.evaluate import image_metrics
-from anomalybench.evaluate.thresholds import RULES, NormalQuantile, Rule, Youden
+from anomalybench.core.split import Split
 from anomalybench.vision import devices
 from anomalybench.vision.images import ImageFiles, batches, read_mask
 
 Progress = Callable[[int, int], None]
 _BATCH = 32
-_DISTRIBUTION = "anomalybench-vision"
+_PACKAGES = ("anomalybench-vision", "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "pillow")
 
 
 class _SkippedError(Exception):
@@ -65,23 +66,43 @@ def run_job(job: Job, table: Table, device: str, progress: Progress, work: Path 
         update = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         outcome = Outcome(base.model_copy(update=update))
     costs = outcome.record.costs.model_copy(update={"total_s": round(time.perf_counter() - start, 3)})
-    return Outcome(outcome.record.model_copy(update={"costs": costs}), outcome.scores, outcome.maps)
+    return replace(outcome, record=outcome.record.model_copy(update={"costs": costs}))
 
 
 def environment(device: str) -> dict[str, str]:
-    """Versions, platform and device that a result depends on."""
-    packages = {name: version(name) for name in (_DISTRIBUTION, "torch", "torchvision", "timm", "numpy")}
-    return {"python": platform.python_version(), "platform": platform.platform(), "device": device, **packages}
+    """What a result depends on, from versions to the machine, and the command and time it came from."""
+    packages = {name: version(name) for name in _PACKAGES}
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device,
+        "machine": devices.machine(device),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **packages,
+        **_commit(),
+    }
+
+
+@cache
+def _commit() -> dict[str, str]:
+    """The checkout's commit, with a + where files differ from it; empty without a checkout or git."""
+    root = places.checkout()
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True) if root else None
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"git": found.stdout.strip()} if found else {}
 
 
 def _measure(base: Record, table: Table, context: Context) -> Outcome:
     job = base.job
     method = parameters.build(registry.method(job.method.name), job.method.name, job.method.params)
-    protocol = parameters.build(PROTOCOLS[job.protocol.name], job.protocol.name, job.protocol.params)
-    split = protocol.split(table.items, job.seed, job.fold)
-    _check_test(job, split)
+    split = table.split(job)
+    measure.check_test(job, split)
     seen = _visible(job, method, split)
-    rule = _rule(job, split)
+    rule = measure.threshold_rule(job, split)
     devices.reset_peak_memory(context.device)
     start = time.perf_counter()
     method.fit(_train(method, table.root, seen), context)
@@ -89,38 +110,27 @@ def _measure(base: Record, table: Table, context: Context) -> Outcome:
     shown = (*split.calibration, *split.test)
     prediction = _predict(method, ImageFiles([table.root / item.path for item in shown]), context.progress)
     predicted = time.perf_counter()
-    scores, maps = _score_table(split, prediction), _half(prediction.maps)
-    threshold, metrics, by_defect = _evaluate(rule, scores)
-    called = (scores["score"] > threshold).to_numpy()[-len(split.test) :]
-    located = _locate(job, method, table.root, split, maps, called)
-    record = base.model_copy(
-        update={
-            "status": "ok",
-            "supervision": method.learns_from,
-            "threshold": threshold,
-            "threshold_rule": _described(rule),
-            "metrics": metrics,
-            "pixel_metrics": located,
-            "accuracy_by_defect": by_defect,
-            "counts": _counts(seen, split),
-            "costs": Costs(
-                fit_s=round(fitted - start + method.reused_s, 3),
-                predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
-                params_m=method.n_parameters / 1e6,
-                peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
-            ),
-        }
-    )
-    return Outcome(record, scores, maps)
-
-
-def _check_test(job: Job, split: Split) -> None:
-    for label, kind in ((NORMAL, "normal"), (ANOMALOUS, "anomalous")):
-        if not _count(split.test, label):
-            raise DataError(
-                f"{job.dataset.name}/{job.category}: the test part holds no {kind} images, so nothing can be measured. "
-                f"Add {kind} images, or take another protocol (kfold tests every image once)."
-            )
+    outcome = measure.measure(base, table, split, rule, prediction)
+    if outcome.maps is not None:
+        test_maps = outcome.maps[-len(split.test) :]
+        faithful = localise.faithful(method, table.root, split.test, test_maps, job.explain)
+        outcome.record.pixel_metrics.update(faithful)
+    update = {
+        "supervision": method.learns_from,
+        "counts": outcome.record.counts.model_copy(
+            update={
+                "train_normal": measure.count(seen, NORMAL),
+                "train_anomalous": measure.count(seen, ANOMALOUS),
+            }
+        ),
+        "costs": Costs(
+            fit_s=round(fitted - start + method.reused_s, 3),
+            predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
+            params_m=method.n_parameters / 1e6,
+            peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
+        ),
+    }
+    return replace(outcome, record=outcome.record.model_copy(update=update))
 
 
 def _visible(job: Job, method: Method, split: Split) -> Sequence[Item]:
@@ -129,7 +139,7 @@ def _visible(job: Job, method: Method, split: Split) -> Sequence[Item]:
         return ()
     if method.learns_from == "normals":
         return [item for item in split.train if item.label == NORMAL]
-    if not _count(split.train, ANOMALOUS):
+    if not measure.count(split.train, ANOMALOUS):
         reason = f"{job.method.name} learns from {method.learns_from}, but the train part has no anomalous images"
         if job.protocol.name == "standard":
             raise _SkippedError(f"{reason} under protocol standard")
@@ -145,20 +155,6 @@ def _train(method: Method, root: Path, seen: Sequence[Item]) -> Train:
     if method.learns_from == "labels":
         return Train(images, labels)
     return Train(images, labels, [None if item.mask is None else read_mask(root / item.mask) for item in seen])
-
-
-def _rule(job: Job, split: Split) -> Rule:
-    normal, anomalous = _count(split.calibration, NORMAL), _count(split.calibration, ANOMALOUS)
-    if job.threshold is None:
-        chosen: Rule = Youden() if anomalous and normal else NormalQuantile()
-    else:
-        chosen = parameters.build(RULES[job.threshold.name], job.threshold.name, job.threshold.params)
-    where = f"{job.dataset.name}/{job.category}: the calibration part of protocol {job.protocol.name}"
-    if chosen.needs_anomalous and not anomalous:
-        raise DataError(f"{where} holds no defects, which {chosen.name} needs. Take normal_quantile or fpr.")
-    if chosen.name != "fixed" and not normal:
-        raise DataError(f"{where} holds no normal images, which {chosen.name} needs. Take a greater calibration share.")
-    return chosen
 
 
 def _predict(method: Method, images: Images, progress: Progress) -> Prediction:
@@ -185,60 +181,3 @@ def _check_prediction(part: Prediction, n: int) -> None:
         raise ValueError(f"predict returned maps of shape {part.maps.shape} for {n} images")
     if not (np.abs(part.maps) <= np.finfo(np.float16).max).all():
         raise ValueError("a map holds NaN or values beyond 65504, the greatest that is stored; scale the maps")
-
-
-def _half(maps: NDArray[Any] | None) -> NDArray[np.float16] | None:
-    return None if maps is None else maps.astype(np.float16)
-
-
-def _score_table(split: Split, prediction: Prediction) -> pd.DataFrame:
-    rows = [("calibration", item) for item in split.calibration] + [("test", item) for item in split.test]
-    return pd.DataFrame(
-        {
-            "path": [item.path for _, item in rows],
-            "split": [part for part, _ in rows],
-            "label": [item.label for _, item in rows],
-            "defect": [item.defect for _, item in rows],
-            "mask": [item.mask for _, item in rows],
-            "score": prediction.scores.astype(np.float64),
-        }
-    )
-
-
-def _evaluate(rule: Rule, scores: pd.DataFrame) -> tuple[float, dict[str, int | float | None], dict[str, float]]:
-    calibration, test = (scores[scores["split"] == part] for part in ("calibration", "test"))
-    threshold = rule.fit(calibration["score"], calibration["label"])
-    measured = asdict(image_metrics.measure(test["score"], test["label"], threshold))
-    metrics: dict[str, int | float | None] = {
-        name: None if math.isnan(value) else value for name, value in measured.items()
-    }
-    by_defect = image_metrics.accuracy_by_defect(test["score"], test["label"], list(test["defect"]), threshold)
-    return threshold, metrics, by_defect
-
-
-def _locate(
-    job: Job, method: Method, root: Path, split: Split, maps: NDArray[np.float16] | None, called: NDArray[np.bool_]
-) -> dict[str, int | float | None]:
-    if maps is None:
-        return {}
-    test = maps[-len(split.test) :]
-    located = localise.measure(root, split.test, test, called)
-    return located | localise.faithful(method, root, split.test, test, job.explain)
-
-
-def _described(rule: Rule) -> str:
-    values = ", ".join(f"{name}={value:g}" for name, value in parameters.values_of(rule).items())
-    return f"{rule.name}({values})" if values else rule.name
-
-
-def _counts(seen: Sequence[Item], split: Split) -> Counts:
-    return Counts(
-        train_normal=_count(seen, NORMAL),
-        train_anomalous=_count(seen, ANOMALOUS),
-        calibration=len(split.calibration),
-        test=len(split.test),
-    )
-
-
-def _count(items: Sequence[Item], label: int) -> int:
-    return sum(item.label == label for item in items)

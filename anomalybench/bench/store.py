@@ -9,8 +9,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Job, Record
 
-RECORD, SCORES, MAPS = "record.json", "scores.parquet", "maps.npz"
+RECORD, SCORES, MAPS, RESAMPLES = "record.json", "scores.parquet", "maps.npz", "resamples.npz"
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Outcome:
         record: Its record.
         scores: One row per calibration and test image: path, split, label, defect, score; None if it failed.
         maps: Anomaly maps in the order of `scores`, n x h x w; None for a method without maps.
+        resamples: Metrics in every resample of the test images: see `evaluate.statistics`.
     """
 
     record: Record
     scores: pd.DataFrame | None = None
     maps: NDArray[np.float16] | None = None
+    resamples: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
 
 class Store:
@@ -78,6 +80,25 @@ class Store:
             if record is not None and not file.parent.name.startswith("."):
                 yield record
 
+    def beside(self, jobs: Iterable[Job], methods: str = "*") -> list[Record]:
+        """Whole records of the same images, split the same way, as these jobs.
+
+        Args:
+            jobs: The jobs.
+            methods: Pattern of the methods' names.
+        """
+        grounds = {_ground(job) for job in jobs}
+        folders = {self.folder(job).parents[1] for job in jobs}
+        pattern = safe_name(methods).replace("%2A", "*")
+        files = sorted(file for folder in folders for file in folder.glob(f"{pattern}/*/{RECORD}"))
+        records = [_read(file.parent) for file in files if not file.parent.name.startswith(".")]
+        return [record for record in records if record is not None and _ground(record.job) in grounds]
+
+    def resample(self, jobs: Iterable[Job]) -> Callable[[str, str], NDArray[np.float32] | None]:
+        """A function from job id and metric to that metric in every resample, for some jobs; None where not known."""
+        known = {job.id: job for job in jobs}
+        return lambda job, metric: self.resamples(known[job]).get(metric) if job in known else None
+
     def scores(self, job: Job) -> pd.DataFrame:
         """The job's raw scores, one row per calibration and test image."""
         return pd.read_parquet(self.folder(job) / SCORES)
@@ -90,6 +111,14 @@ class Store:
         with np.load(file, allow_pickle=False) as saved:
             maps: NDArray[np.float16] = saved["maps"]
         return maps
+
+    def resamples(self, job: Job) -> dict[str, NDArray[np.float32]]:
+        """The job's metrics in every resample of its test images; empty for a record without them."""
+        file = self.folder(job) / RESAMPLES
+        if not file.exists():
+            return {}
+        with np.load(file, allow_pickle=False) as saved:
+            return dict(saved)
 
     def put(self, outcome: Outcome) -> Record:
         """Write an outcome, replacing the job's earlier one; returns the record with the sizes of its files.
@@ -126,6 +155,10 @@ def _write(folder: Path, outcome: Outcome) -> Record:
         outcome.scores.to_parquet(folder / SCORES, index=False)
     if outcome.maps is not None:
         np.savez_compressed(folder / MAPS, maps=outcome.maps)
+    if outcome.resamples:
+        np.savez(
+            folder / RESAMPLES, allow_pickle=False, **{k: v.astype(np.float32) for k, v in outcome.resamples.items()}
+        )
     sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
     record = outcome.record.model_copy(update={"files": sizes})
     (folder / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
@@ -134,6 +167,10 @@ def _write(folder: Path, outcome: Outcome) -> Record:
             os.fsync(stream.fileno())
     folder.chmod(0o755)
     return record
+
+
+def _ground(job: Job) -> str:
+    return job.model_dump_json(include={"dataset", "category", "protocol", "fold", "seed"})
 
 
 def _replace(aside: Path, target: Path) -> None:

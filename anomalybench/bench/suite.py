@@ -10,10 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from anomalybench.core import parameters, places, registry
-from anomalybench.core.dataset import Dataset, Item, fingerprint
+from anomalybench.core.dataset import Dataset, Item, contents, fingerprint
 from anomalybench.core.errors import UsageError, unknown
 from anomalybench.core.job import Choice, Job
-from anomalybench.core.split import PROTOCOLS, Protocol
+from anomalybench.core.split import PROTOCOLS, Protocol, Split
 from anomalybench.evaluate.thresholds import RULES, Rule
 from anomalybench.vision.images import check_files
 
@@ -60,6 +60,7 @@ class Request:
         threshold: Threshold rule instead of the suite's.
         explain: On how many defective test images of each job insertion and deletion are measured.
         params: Values by `NAME.PARAMETER`, NAME being a method, dataset, protocol or threshold rule.
+        group_by: Regular expression for every dataset's `group_by`.
         data: Folder of the data.
     """
 
@@ -72,6 +73,7 @@ class Request:
     threshold: str | None = None
     explain: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    group_by: str | None = None
     data: Path | None = None
 
 
@@ -90,11 +92,21 @@ class Suite:
 
 @dataclass(frozen=True)
 class Table:
-    """One category's items and where they lie."""
+    """One category's items, where they lie, and the hash of each of their files' contents."""
 
     root: Path
     items: list[Item]
-    fingerprint: str
+    hashes: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """See `dataset.fingerprint`."""
+        return fingerprint(self.items, self.hashes)
+
+    def split(self, job: Job) -> Split:
+        """The items' parts under the job's protocol."""
+        protocol: Protocol = parameters.build(PROTOCOLS[job.protocol.name], job.protocol.name, job.protocol.params)
+        return protocol.split(self.items, job.seed, job.fold)
 
 
 def names() -> dict[str, str]:
@@ -102,8 +114,12 @@ def names() -> dict[str, str]:
     return {file.stem: _read(file).description for file in sorted(places.configs().glob("*.yaml"))}
 
 
-def load(request: Request) -> Suite:
+def load(request: Request, external: Choice | None = None) -> Suite:
     """Unfold what the user asks for into jobs.
+
+    Args:
+        request: What is asked for.
+        external: Instead of methods, a tool that is none of our plugins and whose scores are read from a file.
 
     Raises:
         UsageError: A name, parameter or file that does not exist or does not fit.
@@ -113,7 +129,8 @@ def load(request: Request) -> Suite:
     if any(seed < 0 for seed in request.seeds):
         raise UsageError(f"seeds {list(request.seeds)}: a seed is a whole number from 0 on.")
     overrides = _Overrides(request.params)
-    methods = [_method(choice, overrides) for choice in _pick(request.methods, file.methods, extend=True)]
+    picked = _pick(request.methods, file.methods, extend=True)
+    methods = [(external, 1)] if external else [_method(choice, overrides) for choice in picked]
     wanted = [request.dataset] if request.dataset else []
     datasets = _pick(wanted, file.datasets, extend=False)
     protocol = overrides.apply(_choice(request.protocol or file.protocol))
@@ -138,11 +155,11 @@ def load_table(choice: Choice, category: str, data: Path | None) -> Table:
     Raises:
         DataError: The data are missing or broken.
     """
-    plugin = _dataset(choice)
+    plugin = build_dataset(choice)
     root = plugin.root(data)
     items = plugin.load(root, category)
     check_files(root, items)
-    return Table(root, items, fingerprint(root, items))
+    return Table(root, items, contents(root, items))
 
 
 class _Overrides:
@@ -244,7 +261,8 @@ def _threshold(named: Named | None, overrides: _Overrides) -> Choice | None:
     return Choice(name=choice.name, params=parameters.values_of(rule))
 
 
-def _dataset(choice: Choice) -> Dataset:
+def build_dataset(choice: Choice) -> Dataset:
+    """The plugin with its options, checked."""
     return parameters.build(registry.dataset(choice.name), choice.name, choice.params)
 
 
@@ -252,11 +270,11 @@ def _categories(choices: Sequence[Choice], request: Request, overrides: _Overrid
     """Datasets with all their options, each with its categories: the wanted, the suite's, or those that are there."""
     found = []
     for choice in map(overrides.apply, choices):
-        options = dict(choice.params)
+        options = dict(choice.params) | ({"group_by": request.group_by} if request.group_by else {})
         listed = options.pop("categories", None)
         if listed is not None and not (isinstance(listed, list) and all(isinstance(c, str) for c in listed)):
             raise UsageError(f"{choice.name}.categories: write a list of names, as in [bottle, cable].")
-        plugin = _dataset(Choice(name=choice.name, params=options))
+        plugin = build_dataset(Choice(name=choice.name, params=options))
         full = Choice(name=choice.name, params=parameters.values_of(plugin))
         known = listed if listed is not None else plugin.categories(plugin.root(request.data))
         found += [(full, category) for category in known]

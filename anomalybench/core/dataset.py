@@ -2,9 +2,10 @@
 
 import hashlib
 import itertools
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -50,6 +51,18 @@ class Dataset(ABC):
 
     max_normal: Annotated[int | None, Field(ge=1, description="keep at most this many normal images")] = None
     max_anomalous: Annotated[int | None, Field(ge=1, description="keep at most this many anomalous images")] = None
+    group_by: Annotated[
+        str,
+        Field(
+            description="regular expression on the path: images whose match (or its groups) is the same belong together"
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.group_by)
+        except re.error as error:
+            raise ValueError(f"group_by = {self.group_by!r} is no regular expression ({error})") from None
 
     @property
     def name(self) -> str:
@@ -90,21 +103,33 @@ class Dataset(ABC):
         """
         if category not in (known := self.categories(root)):
             raise unknown(f"category of {self.name} in {root}", category, known)
-        items = sorted(self.items(root, category), key=lambda item: item.path)
+        items = sorted(map(self._grouped, self.items(root, category)), key=lambda item: item.path)
         _check(self.name, root, category, items)
         normal = [item for item in items if item.label == NORMAL]
         anomalous = [item for item in items if item.label == ANOMALOUS]
         kept = _thin(normal, self.max_normal) + _thin(anomalous, self.max_anomalous)
         return sorted(kept, key=lambda item: item.path)
 
+    def _grouped(self, item: Item) -> Item:
+        found = re.search(self.group_by, item.path) if self.group_by else None
+        if found is None:
+            return item
+        return replace(item, group="/".join(part or "" for part in found.groups()) or found.group())
 
-def fingerprint(root: Path, items: Sequence[Item]) -> str:
-    """Hash of what the items say and of the contents of their images and masks; where these lie plays no part."""
+
+def contents(root: Path, items: Sequence[Item]) -> dict[str, str]:
+    """Hash of the contents of every image and mask, by path."""
+    files = {file for item in items for file in (item.path, item.mask) if file is not None}
+    return {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def fingerprint(items: Sequence[Item], hashes: Mapping[str, str]) -> str:
+    """Hash of what the items say and of the `contents` of their files; where these lie plays no part."""
     digest = hashlib.sha256()
     for item in sorted(items, key=lambda item: item.path):
         digest.update(repr(item).encode())
         for file in filter(None, (item.path, item.mask)):
-            digest.update(hashlib.sha256((root / file).read_bytes()).digest())
+            digest.update(bytes.fromhex(hashes[file]))
     return digest.hexdigest()[:16]
 
 

@@ -61,8 +61,9 @@ Status = Literal["ok", "failed", "skipped"]
 
 
 class Counts(BaseModel):
-    """How many images a job used, and how many of the train images its method was shown."""
+    """How many images the category has, how many a job used, and how many train images its method was shown."""
 
+    images: int = 0
     train_normal: int = 0
     train_anomalous: int = 0
     calibration: int = 0
@@ -104,7 +105,11 @@ class Record(BaseModel):
         metrics: Image metrics on the test part; None where undefined. Positive = anomalous.
         pixel_metrics: How well the maps locate defects; empty where there are no masks or no maps.
         accuracy_by_defect: Share of each defect type's test images (and of the good ones) judged right.
-        environment: Versions, platform and device.
+        intervals: 95 % confidence intervals (low, high) of metrics and pixel metrics, over resampled test images.
+        sanity: Checks of the scores: see `evaluate.sanity`.
+        leaks: Paths of images with the same contents that lie on different sides of the split.
+        notes: What a reader should know before trusting the numbers, in words.
+        environment: Versions, platform, device, git commit and command.
         files: Size in bytes of each file beside the record.
     """
 
@@ -123,5 +128,9 @@ class Record(BaseModel):
     metrics: dict[str, int | float | None] = Field(default_factory=dict)
     pixel_metrics: dict[str, int | float | None] = Field(default_factory=dict)
     accuracy_by_defect: dict[str, float] = Field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    sanity: dict[str, float | None] = Field(default_factory=dict)
+    leaks: list[list[str]] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
     environment: dict[str, str] = Field(default_factory=dict)
     files: dict[str, int] = Field(default_factory=dict)

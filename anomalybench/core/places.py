@@ -17,6 +17,12 @@ def configs() -> Path:
     return (checkout() or _PACKAGE) / "configs"
 
 
+def references() -> Path:
+    """Folder of the pinned and the published results."""
+    root = checkout()
+    return root / "results" / "reference" if root else _PACKAGE / "reference"
+
+
 def cache() -> Path:
     """Folder for files that can be made again: `ANOMALYBENCH_CACHE`, else the user's cache folder."""
     named = os.environ.get("ANOMALYBENCH_CACHE")

@@ -112,6 +112,17 @@ class PixelCounts:
         self.good += counts - bad
         return bits
 
+    def __iadd__(self, other: "PixelCounts") -> "PixelCounts":
+        self.good += other.good
+        self.bad += other.bad
+        self.overlap += other.overlap
+        self.regions += other.regions
+        return self
+
+    def descending(self) -> tuple[Bins, Bins, Bins]:
+        """Good pixels, defective pixels and overlap per distinct value, from the highest value down."""
+        return _descending(self.good), _descending(self.bad), _descending(self.overlap)
+
     def metrics(self) -> PixelMetrics:
         """All metrics; NaN where there is no defective or no good pixel."""
         fp, tp, overlap = (_cumulated(bins) for bins in (self.good, self.bad, self.overlap))
@@ -157,8 +168,12 @@ def explain(anomaly_map: Map, mask: Mask) -> Explanation:
 
 def _cumulated(bins: Bins) -> Bins:
     """Sums over all values at least as high, from the highest value down, one entry per distinct value."""
-    sums: Bins = np.cumsum(np.add.reduceat(bins[_DESCENDING], _STARTS))
+    sums: Bins = np.cumsum(_descending(bins))
     return sums
+
+
+def _descending(bins: Bins) -> Bins:
+    return np.add.reduceat(bins[_DESCENDING], _STARTS)
 
 
 def _area(fpr: Bins, overlap: Bins, limit: float) -> float:

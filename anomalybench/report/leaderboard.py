@@ -1,9 +1,11 @@
 """Leaderboards: pandas tables derived from records. Positive = anomalous in every column."""
 
+import functools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,8 @@ import pandas as pd
 
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Record
+from anomalybench.report import comparison, published
+from anomalybench.report.comparison import Resamples
 
 _MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
 _PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
@@ -19,17 +23,26 @@ _MORE_PIXELS = [
     "n_without_mask", "insertion_auc", "deletion_auc",
 ]  # fmt: skip
 _COSTS = ["fit_s", "predict_ms_per_image", "params_m"]
+_SURE = ["auroc", "balanced_accuracy"]
+"""Metrics whose intervals the summary holds; a job's row has those of all metrics that have one."""
+_LIMITS = [f"{name}_{end}" for name in _SURE for end in ("low", "high")]
+FLOORS = ("random", "brightness", "pixel_knn")
+"""Methods that nothing worth its cost may fail to beat."""
 SUMMARY_COLUMNS = [
-    "method", "supervision", "dataset", "protocol", "status", "n_categories", *_MEANS, *_COSTS, *_PIXELS, "positive",
+    "method", "supervision", "dataset", "protocol", "status", "n_categories", *_MEANS, *_COSTS, *_LIMITS,
+    "tied_with_best", "below_floor", *_PIXELS, "published", "n_notes", "positive",
 ]  # fmt: skip
 _METRICS = [
     "auroc", "average_precision", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "fpr",
     "fnr", "mcc", "tp", "fp", "tn", "fn", "oracle_balanced_accuracy", "oracle_threshold",
 ]  # fmt: skip
+_JOB_SURE = [*_SURE, "average_precision", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05"]
+_JOB_LIMITS = [f"{name}_{end}" for name in _JOB_SURE for end in ("low", "high")]
 JOB_COLUMNS = [
     "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
     "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *_METRICS, *_PIXELS, *_MORE_PIXELS,
-    "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "positive", "job", "error",
+    *_JOB_LIMITS, "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "published", "notes", "positive", "job",
+    "error",
 ]  # fmt: skip
 
 
@@ -45,20 +58,31 @@ class Tables(NamedTuple):
     by_category: pd.DataFrame
 
 
-def build(records: Iterable[Record]) -> Tables:
-    """Both tables from records, in an order that does not depend on theirs."""
+def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: None) -> Tables:
+    """Both tables from records, in an order that does not depend on theirs.
+
+    Args:
+        records: What jobs left.
+        resamples: Where to find a job's metric in every resample of its test images; without, there are no intervals
+            of means and nothing is known of ties.
+    """
     newest = _newest(records)
+    known = published.read()
     methods = _labels([r.job.method for r in newest])
     datasets = _labels([r.job.dataset for r in newest])
     protocols = _labels([r.job.protocol for r in newest])
     rows = [
         {**_row(record), "method": methods(record.job.method), "dataset": datasets(record.job.dataset),
-         "protocol": protocols(record.job.protocol)}
+         "protocol": protocols(record.job.protocol), "published": published.of(known, [record])}
         for record in newest
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=JOB_COLUMNS)
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
-    return Tables(_summary(jobs), jobs)
+    whole = defaultdict(list)
+    for record in newest:
+        whole[methods(record.job.method), datasets(record.job.dataset), protocols(record.job.protocol)].append(record)
+    said = {key: published.of(known, group, mean=True) for key, group in whole.items()}
+    return Tables(_summary(jobs, said, functools.cache(resamples)), jobs)
 
 
 def write(tables: Tables, results: Path, name: str) -> list[Path]:
@@ -107,7 +131,11 @@ def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    counts = {f"n_{name}": value for name, value in record.counts.model_dump().items()} if record.metrics else {}
+    counts = (
+        {f"n_{name}": value for name, value in record.counts.model_dump().items() if name != "images"}
+        if record.metrics
+        else {}
+    )
     return {
         "supervision": record.supervision,
         "category": record.job.category,
@@ -117,36 +145,68 @@ def _row(record: Record) -> dict[str, Any]:
         "threshold": record.threshold,
         "threshold_rule": record.threshold_rule,
         "accuracy_by_defect": json.dumps(record.accuracy_by_defect) if record.accuracy_by_defect else None,
+        "notes": "; ".join(record.notes) or None,
         "positive": "anomalous",
         "job": record.job.id,
         "error": record.error,
         **counts,
         **record.metrics,
         **{name: record.pixel_metrics.get(name) for name in [*_PIXELS, *_MORE_PIXELS]},
+        **_limits(record),
         **record.costs.model_dump(),
     }
 
 
-def _summary(jobs: pd.DataFrame) -> pd.DataFrame:
+def _limits(record: Record) -> dict[str, float]:
+    return {
+        f"{name}_{end}": value
+        for name, both in record.intervals.items()
+        for end, value in zip(("low", "high"), both, strict=True)
+    }
+
+
+def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resamples) -> pd.DataFrame:
     rows = []
-    for (method, dataset, protocol), group in jobs.groupby(["method", "dataset", "protocol"], sort=True):
-        good = group[group["status"] == "ok"]
-        numbers = good[["category", *_MEANS, *_COSTS, *_PIXELS]].infer_objects()
-        means = numbers.groupby("category").mean(numeric_only=True).mean()
-        states = set(group["status"])
-        rows.append(
-            {
-                "method": method,
-                "supervision": next(iter(good["supervision"]), None),
-                "dataset": dataset,
-                "protocol": protocol,
-                "status": states.pop() if len(states) == 1 else "partial",
-                "n_categories": good["category"].nunique(),
-                "positive": "anomalous",
-                **means.to_dict(),
-            }
-        )
+    for ground, shared in jobs.groupby(["dataset", "protocol"], sort=True):
+        groups = {str(method): group for method, group in shared.groupby("method", sort=True)}
+        good = {method: group[group["status"] == "ok"] for method, group in groups.items()}
+        ties = comparison.tied_with_best(good, "auroc", resamples)
+        found = [
+            {**_summary_row(group, good[method], resamples), "method": method, "dataset": ground[0],
+             "protocol": ground[1], "published": said[method, *ground], "tied_with_best": ties[method]}
+            for method, group in groups.items()
+        ]  # fmt: skip
+        floors = [
+            row["auroc"] for row in found if row["method"].partition("(")[0] in FLOORS and row["auroc"] == row["auroc"]
+        ]
+        rows += [{**row, "below_floor": _below(row, floors)} for row in found]
     table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
     return table.sort_values(
         ["dataset", "protocol", "auroc", "method"], ascending=[True, True, False, True], ignore_index=True
     )
+
+
+def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:
+    numbers = good[["category", *_MEANS, *_COSTS, *_PIXELS]].infer_objects()
+    means = {str(name): value for name, value in numbers.groupby("category").mean(numeric_only=True).mean().items()}
+    limits: dict[str, float] = {}
+    for metric in _SURE:
+        low, high = comparison.mean_interval(good, metric, resamples)
+        limits |= {f"{metric}_low": low, f"{metric}_high": high}
+    states = set(group["status"])
+    return {
+        "supervision": next(iter(good["supervision"]), None),
+        "status": states.pop() if len(states) == 1 else "partial",
+        "n_categories": good["category"].nunique(),
+        "n_notes": int(good["notes"].notna().sum()),
+        "positive": "anomalous",
+        **means,
+        **limits,
+    }
+
+
+def _below(row: Mapping[str, Any], floors: Sequence[float]) -> bool | None:
+    """Whether the interval does not lie above the best floor; None for a floor, or where nothing is known."""
+    if row["method"].partition("(")[0] in FLOORS or not floors or row["auroc_low"] != row["auroc_low"]:
+        return None
+    return bool(row["auroc_low"] <= max(floors))

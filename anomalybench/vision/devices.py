@@ -1,5 +1,7 @@
 """Where a method computes, and how much memory that took."""
 
+import os
+import platform
 from pathlib import Path
 
 import torch
@@ -20,6 +22,17 @@ def device_name(wanted: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device '{wanted}' cannot be used: {str(error).splitlines()[0]} Take cpu or auto.") from None
     return wanted
+
+
+def machine(device: str) -> str:
+    """Processor and number of cores, and the accelerator where one is used."""
+    try:
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        processor = about.partition("model name")[2].partition(":")[2].partition("\n")[0].strip()
+    except OSError:
+        processor = ""
+    named = f"{processor or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return f"{named}, {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else named
 
 
 def reset_peak_memory(device: str) -> None:

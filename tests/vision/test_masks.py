@@ -5,6 +5,7 @@ from PIL import Image
 
 from anomalybench.bench import localise
 from anomalybench.core.dataset import Item
+from anomalybench.evaluate.statistics import weights
 from anomalybench.vision.images import read_mask, resize_map
 
 WANTED = np.zeros((6, 8), bool)
@@ -49,6 +50,10 @@ def written(root, name, pixels):
     return name
 
 
+def located(root, items, maps, called):
+    return localise.measure(root, items, maps, called, weights([item.path for item in items])).metrics
+
+
 def test_defects_without_a_mask_are_left_out_and_counted(tmp_path):
     picture = np.zeros((6, 8, 3), np.uint8)
     mask = written(tmp_path, "mask.png", GREY * 255)
@@ -58,19 +63,19 @@ def test_defects_without_a_mask_are_left_out_and_counted(tmp_path):
         Item(written(tmp_path, "2.png", picture), "c", 1, "crack"),
     ]
     maps = np.stack([np.zeros((6, 8)), WANTED * 1.0, np.full((6, 8), 9.0)]).astype(np.float16)
-    found = localise.measure(tmp_path, items, maps, np.array([False, True, True]))
+    found = located(tmp_path, items, maps, np.array([False, True, True]))
     assert found["n_without_mask"] == 1
     assert found["pixel_auroc"] == found["pixel_ap"] == found["pointing_game"] == found["box_iou"] == 1
-    missed = localise.measure(tmp_path, items, maps, np.array([False, False, True]))
+    missed = located(tmp_path, items, maps, np.array([False, False, True]))
     assert missed["box_iou"] == 0
     assert missed["pixel_auroc"] == 1
-    assert localise.measure(tmp_path, [items[0], items[2]], maps[:2], np.array([False, True])) == {}
+    assert located(tmp_path, [items[0], items[2]], maps[:2], np.array([False, True])) == {}
 
 
 def test_an_empty_mask_of_a_defective_image_marks_nothing(tmp_path):
     picture = written(tmp_path, "0.png", np.zeros((6, 8, 3), np.uint8))
     empty = written(tmp_path, "mask.png", GREY * 0)
-    found = localise.measure(
+    found = located(
         tmp_path, [Item(picture, "c", 1, "crack", empty)], np.zeros((1, 6, 8), np.float16), np.array([True])
     )
     assert found["pixel_auroc"] is None

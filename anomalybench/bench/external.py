@@ -1,0 +1,212 @@
+"""Scores that another tool made: measured on our splits, with our thresholds and metrics, as `external:NAME`.
+
+Only calibration and test scores are used. Whether the tool was trained on nothing but the train part (`data split`
+writes it down) is for its user to say; nothing here can check that.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from anomalybench.bench import measure
+from anomalybench.bench.runner import environment
+from anomalybench.bench.store import Outcome
+from anomalybench.bench.suite import Table, build_dataset, load_table
+from anomalybench.core.dataset import NORMAL, Item
+from anomalybench.core.errors import DataError, UsageError, unknown
+from anomalybench.core.job import Choice, Job, Record
+from anomalybench.core.method import Prediction, Supervision
+from anomalybench.core.split import Split
+from anomalybench.vision.images import resize_map
+
+PREFIX = "external:"
+_ENDINGS = (".npy", ".tiff", ".tif")
+_COMMON = 256
+_NAMED = 5
+
+
+def choice(name: str) -> Choice:
+    """What stands for a tool in place of a method; UsageError for a name that tables could not show."""
+    if not re.fullmatch(r"[\w.+-][\w .+-]{0,59}", name):
+        raise UsageError(f"--name {name!r}: use 1 to 60 letters, digits, spaces and the signs . _ + -")
+    return Choice(name=PREFIX + name)
+
+
+def outcomes(
+    jobs: Sequence[Job], data: Path | None, file: Path, maps: Path | None, learns_from: str | None
+) -> list[Outcome]:
+    """Measure a file of scores on every job; whatever is wrong with it is said before there is any outcome.
+
+    Args:
+        jobs: Their method is the external tool.
+        data: Folder of the data.
+        file: CSV or Parquet file with the columns path and score.
+        maps: Folder of maps, each in the place of its image, with the ending .npy, .tiff or .tif.
+        learns_from: What the tool was trained on, if that is known.
+
+    Raises:
+        UsageError: No such kind of supervision.
+        DataError: The file, a path, a score or a map is missing, unknown or broken.
+    """
+    kinds = get_args(Supervision)
+    if learns_from is not None and learns_from not in kinds:
+        raise unknown("kind of supervision", learns_from, kinds)
+    scores, found = read_scores(file), []
+    tables: dict[tuple[str, str], Table] = {}
+    placed: dict[str, dict[str, float]] = {}
+    for job in jobs:
+        dataset = job.dataset.model_dump_json()
+        key = dataset, job.category
+        if key not in tables:
+            tables[key] = load_table(job.dataset, job.category, data)
+        if dataset not in placed:
+            placed[dataset] = relative(scores, file, job.dataset, tables[key].root)
+        found.append(score(job, tables[key], placed[dataset], maps, learns_from))
+    return found
+
+
+def read_scores(file: Path) -> pd.Series:
+    """Scores by path, as written in a CSV or Parquet file with the columns path and score.
+
+    Raises:
+        DataError: The file cannot be read, lacks a column, names a path twice, or a score is no finite number.
+    """
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            table = pd.read_parquet(file)
+        else:
+            table = pd.read_csv(file, dtype={"path": str}, float_precision="round_trip")
+    except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
+        raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({str(error).splitlines()[0]}).") from None
+    for column in ("path", "score"):
+        if column not in table:
+            found = ", ".join(map(str, table.columns))
+            raise DataError(f"{file}: the column '{column}' is missing; found {found}.")
+    scores = pd.to_numeric(table["score"], errors="coerce").astype(np.float64)
+    bad = table.loc[~np.isfinite(scores), "path"]
+    if len(bad):
+        raise DataError(f"{file}: {len(bad)} scores are missing or no finite numbers: {_named(bad)}.")
+    if len(twice := table.loc[table["path"].duplicated(), "path"]):
+        raise DataError(f"{file}: {len(twice)} paths are listed twice: {_named(twice)}.")
+    return pd.Series(scores.to_numpy(), index=table["path"].astype(str))
+
+
+def relative(scores: pd.Series, file: Path, dataset: Choice, root: Path) -> dict[str, float]:
+    """The scores by path in the dataset, whether they were written relative to its root or in full.
+
+    Raises:
+        DataError: A path is not one of the dataset's, in whatever category.
+    """
+    plugin = build_dataset(dataset)
+    known = {item.path for category in plugin.categories(root) for item in plugin.items(root, category)}
+    places = {path: _place(path, root) for path in scores.index}
+    if strange := [path for path, place in places.items() if place not in known]:
+        near = unknown("path", strange[0], known) if len(known) < 10_000 else ""
+        raise DataError(
+            f"{file}: {len(strange)} of {len(scores)} paths are not in {dataset.name} at {root}: {_named(strange)}. "
+            f"Paths are relative to that folder. {near}"
+        )
+    return {places[path]: float(value) for path, value in scores.items()}
+
+
+def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None, supervision: str | None) -> Outcome:
+    """Measure one job.
+
+    Args:
+        job: Its method is the external tool.
+        table: The items of its category.
+        scores: By path in the dataset.
+        maps: Folder of maps, each in the place of its image, with the ending .npy, .tiff or .tif.
+        supervision: What the tool learned from, if that is known.
+
+    Raises:
+        DataError: Calibration or test images lack a score or a map.
+    """
+    split = table.split(job)
+    measure.check_test(job, split)
+    rule = measure.threshold_rule(job, split)
+    shown = (*split.calibration, *split.test)
+    if missing := [item.path for item in shown if item.path not in scores]:
+        raise DataError(
+            f"{job.dataset.name}/{job.category}: {len(missing)} of {len(shown)} calibration and test images have no "
+            f"score: {_named(missing)}."
+        )
+    found, notes = (None, []) if maps is None else _maps(maps, shown)
+    prediction = Prediction(np.array([scores[item.path] for item in shown]), found)
+    base = Record(
+        job=job,
+        status="failed",
+        supervision=cast(Supervision | None, supervision),
+        fingerprint=table.fingerprint,
+        root=str(table.root.resolve()),
+        environment=environment("cpu") | {"device": "external"},
+        notes=notes,
+    )
+    outcome = measure.measure(base, table, split, rule, prediction)
+    outcome.record.counts.train_normal, outcome.record.counts.train_anomalous = _seen(split, supervision)
+    return outcome
+
+
+def _seen(split: Split, supervision: str | None) -> tuple[int, int]:
+    normal = measure.count(split.train, NORMAL)
+    anomalous = len(split.train) - normal
+    learned = supervision in ("labels", "masks")
+    return (normal if learned or supervision == "normals" else 0), (anomalous if learned else 0)
+
+
+def _place(path: str, root: Path) -> str:
+    full = os.path.normpath(root.resolve() / path.replace("\\", "/"))
+    return Path(os.path.relpath(full, root.resolve())).as_posix()
+
+
+def _maps(folder: Path, items: Sequence[Item]) -> tuple[NDArray[np.float16], list[str]]:
+    """Maps n x h x w, and what was done to them."""
+    files = [_map_file(folder, item) for item in items]
+    if missing := [item.path for item, file in zip(items, files, strict=True) if file is None]:
+        raise DataError(
+            f"{folder}: {len(missing)} of {len(items)} calibration and test images have no map: {_named(missing)}. "
+            f"The map of a/b.png is a/b.npy, a/b.tiff or a/b.tif."
+        )
+    maps = [_read_map(file) for file in files if file is not None]
+    if len({one.shape for one in maps}) == 1:
+        return np.stack(maps), []
+    note = f"maps of different sizes were brought to {_COMMON} x {_COMMON}"
+    return np.stack([resize_map(one, (_COMMON, _COMMON)) for one in maps]), [note]
+
+
+def _map_file(folder: Path, item: Item) -> Path | None:
+    base = folder / item.path
+    return next((file for ending in _ENDINGS if (file := base.with_suffix(ending)).is_file()), None)
+
+
+def _read_map(file: Path) -> NDArray[np.float16]:
+    try:
+        if file.suffix == ".npy":
+            values = np.load(file, allow_pickle=False)
+        else:
+            with Image.open(file) as image:
+                values = np.asarray(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{file}: cannot be read as a map ({error}).") from None
+    values = np.squeeze(values)
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
+        raise DataError(f"{file}: a map is height x width, this is {values.shape} of {values.dtype}.")
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if not np.isfinite(half).all():
+        limit = "NaN or infinite" if math.isnan(float(values.sum())) else "NaN, infinite or beyond 65,504 (float16)"
+        raise DataError(f"{file}: holds values that are {limit}. Scale the maps; higher must mean more anomalous.")
+    return np.asarray(half, np.float16)
+
+
+def _named(paths: Sequence[str] | pd.Series) -> str:
+    listed = list(paths)
+    return ", ".join(map(str, listed[:_NAMED])) + (", ..." if len(listed) > _NAMED else "")

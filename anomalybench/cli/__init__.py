@@ -1,0 +1,37 @@
+"""The command line; the only package that prints. What is heavy is imported inside the commands: help is instant."""
+
+import os
+import sys
+
+import typer
+
+from anomalybench.cli import console, data, reference, run, show, tables
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Find out which method finds the defects in your images: at which threshold, where, at what cost.",
+)
+app.command()(run.run)
+app.command("list")(show.list_)
+app.command()(show.show)
+app.command()(tables.leaderboard)
+app.command()(tables.compare)
+app.command()(tables.figures)
+app.command()(run.score)
+app.add_typer(data.app, name="data")
+app.add_typer(reference.app, name="reference")
+
+
+def main() -> None:
+    """Entry point: expected errors become one clear message and exit code 2."""
+    from anomalybench.core.errors import AnomalyBenchError
+
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app()
+    except AnomalyBenchError as error:
+        console.console(stderr=True).print(f"[bold red]Error:[/] {console.plain(error)}", soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,57 @@
+"""What several commands share: options, and how their values are read."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SuiteArgument = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="A suite's name or YAML file.")]
+SuiteOption = Annotated[str | None, typer.Option("--suite", help="A suite's name or YAML file.")]
+DatasetOption = Annotated[str | None, typer.Option(help="Dataset; without a suite, an ad-hoc suite of it.")]
+CategoriesOption = Annotated[str, typer.Option(help="Categories, separated by commas.")]
+ProtocolOption = Annotated[str | None, typer.Option(help="How images are split; see `list protocols`.")]
+SeedsOption = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
+ThresholdOption = Annotated[str | None, typer.Option(help="Rule: youden, f1, fpr, normal_quantile or fixed.")]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter, as in cam.epochs=5 or kfold.k=3; repeatable.")
+]
+GroupByOption = Annotated[
+    str | None,
+    typer.Option(metavar="REGEX", help="Images whose paths match it alike show one object and are never torn apart."),
+]
+DataOption = Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
+RESULTS = Path("results")
+
+
+def split(text: str) -> list[str]:
+    """Names separated by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def seeds(text: str) -> list[int]:
+    """Whole numbers separated by commas."""
+    from anomalybench.core.errors import UsageError
+
+    try:
+        return [int(part) for part in split(text)]
+    except ValueError:
+        raise UsageError(f"--seeds {text}: write whole numbers separated by commas, as in --seeds 0,1,2.") from None
+
+
+def settings(texts: list[str] | None) -> dict[str, Any]:
+    """Values by NAME.PARAMETER, read as YAML."""
+    import yaml
+
+    from anomalybench.core.errors import UsageError
+
+    values = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        try:
+            values[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"--set {text}: write NAME.PARAMETER=VALUE, as in --set cam.epochs=5.")
+    return values

@@ -1,0 +1,142 @@
+"""Commands that make results: `run` from methods, `score` from another tool's scores."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalybench.cli import console, options
+
+if TYPE_CHECKING:
+    from anomalybench.bench.store import Store
+    from anomalybench.bench.suite import Request
+    from anomalybench.core.job import Job, Record
+
+
+def run(
+    suite: options.SuiteArgument = None,
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "",
+    dataset: options.DatasetOption = None,
+    categories: options.CategoriesOption = "",
+    protocol: options.ProtocolOption = None,
+    seeds: options.SeedsOption = "",
+    threshold: options.ThresholdOption = None,
+    explain: Annotated[
+        int | None, typer.Option(min=0, help="Measure insertion and deletion on that many defective images of a job.")
+    ] = None,
+    settings: options.SettingsOption = None,
+    group_by: options.GroupByOption = None,
+    data: options.DataOption = None,
+    results: options.ResultsOption = options.RESULTS,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
+) -> None:
+    """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
+
+    What is done already is not run again. Exit code 0: all went well, 1: a job failed, 2: bad input, named.
+    """
+    from anomalybench.bench.suite import Request, load
+    from anomalybench.core import places
+
+    request = Request(
+        suite=suite,
+        methods=options.split(methods),
+        dataset=dataset,
+        categories=options.split(categories),
+        protocol=protocol,
+        seeds=options.seeds(seeds),
+        threshold=threshold,
+        explain=explain,
+        params=options.settings(settings),
+        group_by=group_by,
+        data=places.data(data),
+    )
+    loaded = load(request)
+    if dry_run:
+        console.print_jobs(loaded.jobs)
+    else:
+        _run(loaded.name, loaded.jobs, request, results, device, force=force)
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet file with the columns path and score.")],
+    name: Annotated[str, typer.Option(help="What the tables call it: external:NAME.")],
+    suite: options.SuiteOption = None,
+    dataset: options.DatasetOption = None,
+    categories: options.CategoriesOption = "",
+    protocol: options.ProtocolOption = None,
+    seeds: options.SeedsOption = "",
+    threshold: options.ThresholdOption = None,
+    settings: options.SettingsOption = None,
+    group_by: options.GroupByOption = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder of anomaly maps: that of a/b.png is a/b.npy, a/b.tiff or a/b.tif.")
+    ] = None,
+    learns_from: Annotated[
+        str | None, typer.Option(metavar="nothing|normals|labels|masks", help="What the tool was trained on, if known.")
+    ] = None,
+    data: options.DataOption = None,
+    results: options.ResultsOption = options.RESULTS,
+) -> None:
+    """Measure scores that another tool made, on the same split and with the same thresholds and metrics as methods.
+
+    Paths are relative to the dataset's folder. Train the tool on the train part alone: `data split` writes it down.
+    """
+    from anomalybench.bench import external
+    from anomalybench.bench.store import Store
+    from anomalybench.bench.suite import Request, load
+    from anomalybench.core import places
+    from anomalybench.core.errors import UsageError
+
+    if suite is None and dataset is None:
+        raise UsageError("score: name the images, as in --dataset mvtec_ad or --suite quickstart.")
+    request = Request(
+        suite=suite, dataset=dataset, categories=options.split(categories), protocol=protocol,
+        seeds=options.seeds(seeds), threshold=threshold, params=options.settings(settings), group_by=group_by,
+        data=places.data(data),
+    )  # fmt: skip
+    store, loaded = Store(results), load(request, external.choice(name))
+    store.check_writable()
+    for outcome in external.outcomes(loaded.jobs, request.data, file, maps, learns_from):
+        store.put(outcome)
+    _write_tables(loaded.name, store.beside(loaded.jobs), store)
+
+
+def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, *, force: bool) -> None:
+    from anomalybench.bench import executor
+    from anomalybench.bench.external import PREFIX
+    from anomalybench.bench.store import Store
+    from anomalybench.vision.devices import device_name
+
+    store, torch_device = Store(results), device_name(device)
+    store.check_writable()
+    todo = executor.plan(jobs, store, request.data, force=force)
+    try:
+        finished = console.follow(todo, store, torch_device)
+    except KeyboardInterrupt:
+        done = sum(store.get(job) is not None for job in jobs)
+        console.console(stderr=True).print(
+            f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on."
+        )
+        sys.exit(130)
+    _write_tables(name, [*(f.record for f in finished), *store.beside(jobs, f"{PREFIX}*")], store)
+    for item in finished:
+        for note in item.record.notes:
+            console.warn(f"{item.job}: {note}")
+    failed = [f for f in finished if f.record.status == "failed"]
+    for job in failed:
+        console.console(stderr=True).print(
+            f"[bold red]Failed:[/] {console.plain(job.job)}: {console.plain(job.record.error)}", soft_wrap=True
+        )
+    if failed:
+        sys.exit(2 if all(f.record.bad_input for f in failed) else 1)
+
+
+def _write_tables(name: str, records: "list[Record]", store: "Store") -> None:
+    from anomalybench.report import leaderboard as report
+
+    tables = report.build(records, store.resample(record.job for record in records))
+    console.print_leaderboard(tables.leaderboard)
+    console.print_files([*report.write(tables, store.results, name), store.runs])

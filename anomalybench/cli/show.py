@@ -1,0 +1,80 @@
+"""Commands that show what there is: plugins, parameters, and the result card of a job."""
+
+from typing import Annotated
+
+import typer
+
+from anomalybench.cli import console
+from anomalybench.cli.options import RESULTS, ResultsOption
+
+
+def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|suites|protocols")]) -> None:
+    """List what there is."""
+    rows = _listing(what)
+    table = console.table("name", "what it is")
+    for name, summary in rows.items():
+        table.add_row(console.plain(name), console.plain(summary))
+    console.console().print(table)
+
+
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME or RUN", help="A plugin, protocol or rule; or a job, by how its id begins.")
+    ],
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Show the parameters of a method, dataset, protocol or threshold rule; or the result card of a finished job."""
+    import inspect
+
+    from anomalybench.bench.store import Store
+    from anomalybench.core import parameters, registry
+    from anomalybench.core.errors import unknown
+    from anomalybench.core.split import PROTOCOLS
+    from anomalybench.evaluate.thresholds import RULES
+
+    cls = _find(name)
+    if cls is None:
+        records = [record for record in Store(results).records() if record.job.id.startswith(name)]
+        if not records:
+            plugins = [*registry.plugins("methods"), *registry.plugins("datasets")]
+            raise unknown(f"name (and {results} holds no such job)", name, [*PROTOCOLS, *RULES, *plugins])
+        for record in records:
+            console.print_card(record)
+        return
+    documented = inspect.getmodule(cls) if name not in {**PROTOCOLS, **RULES} else cls
+    console.console().print(console.plain(inspect.getdoc(documented)))
+    table = console.table("parameter", "type", "range", "default", "what it is")
+    for row in parameters.table(cls):
+        table.add_row(*map(console.plain, (f"{name}.{row.name}", row.type, row.range, row.default, row.description)))
+    console.console().print(table)
+
+
+def _listing(what: str) -> dict[str, str]:
+    from anomalybench.core import registry
+    from anomalybench.core.errors import unknown
+
+    if what == "methods":
+        return {p.name: p.summary for p in registry.plugins("methods").values()}
+    if what == "datasets":
+        return {p.name: p.summary for p in registry.plugins("datasets").values()}
+    if what == "suites":
+        from anomalybench.bench import suite
+
+        return suite.names()
+    if what == "protocols":
+        from anomalybench.core.split import PROTOCOLS
+
+        return {name: (cls.__doc__ or "").partition("\n")[0] for name, cls in PROTOCOLS.items()}
+    raise unknown("list", what, ("methods", "datasets", "suites", "protocols"))
+
+
+def _find(name: str) -> type | None:
+    from anomalybench.core import registry
+    from anomalybench.core.split import PROTOCOLS
+    from anomalybench.evaluate.thresholds import RULES
+
+    if name in registry.plugins("methods"):
+        return registry.method(name)
+    if name in registry.plugins("datasets"):
+        return registry.dataset(name)
+    return {**PROTOCOLS, **RULES}.get(name)

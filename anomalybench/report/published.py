@@ -1,0 +1,70 @@
+"""What papers and repositories report, beside our numbers and never mixed with them.
+
+A published number is shown only where dataset, protocol and method match and the category holds as many images as the
+paper's: a reduced copy of a data set is another data set.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anomalybench.core import places
+from anomalybench.core.job import Record
+
+MEAN = "mean"
+"""Category of a row that is a mean over all of the dataset's categories."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published number.
+
+    Attributes:
+        method: Name of our method that does the same.
+        dataset: Dataset plugin.
+        protocol: Protocol.
+        category: Category, or `mean`.
+        n_images: Images of the category, or of all categories, train and test together.
+        metric: Column of our tables.
+        value: As published, in [0, 1].
+        source: Where it was read.
+    """
+
+    method: str
+    dataset: str
+    protocol: str
+    category: str
+    n_images: int
+    metric: str
+    value: float
+    source: str
+
+
+def read() -> list[Published]:
+    """Every row of `published.csv`."""
+    with (places.references() / "published.csv").open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(line for line in stream if not line.startswith("#"))
+        return [
+            Published(**{**row, "n_images": int(row["n_images"]), "value": float(row["value"])})  # type: ignore[arg-type]
+            for row in rows
+        ]
+
+
+def of(known: Sequence[Published], records: Sequence[Record], *, mean: bool = False) -> str | None:
+    """What was published for a job, or with `mean` for one method's jobs over all categories; None if nothing was.
+
+    Args:
+        known: From `read`.
+        records: One record; with `mean`, all of one method on one dataset under one protocol.
+        mean: Look for the mean over categories.
+    """
+    job = records[0].job
+    sizes = {record.job.category: record.counts.images for record in records}
+    category, images = (MEAN, sum(sizes.values())) if mean else (job.category, records[0].counts.images)
+    found = [
+        f"{row.metric} {row.value:.3f} ({row.source})"
+        for row in known
+        if (row.method, row.dataset, row.protocol, row.category, row.n_images)
+        == (job.method.name, job.dataset.name, job.protocol.name, category, images)
+    ]
+    return "; ".join(found) or None

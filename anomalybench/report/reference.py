@@ -1,0 +1,87 @@
+"""Pinned results: one row per job and metric, with the tolerance within which it may move unnoticed.
+
+`results/reference/SUITE.csv` begins with comments that say where its numbers come from. A row is found again by what
+its job is called in the tables, not by the job's id: so a changed default shows up as a moved number.
+"""
+
+import platform
+from pathlib import Path
+
+import pandas as pd
+
+from anomalybench.core import places
+from anomalybench.core.errors import StoreError, UsageError
+from anomalybench.core.job import Record
+from anomalybench.report.leaderboard import Tables
+
+KEY = ["method", "dataset", "category", "protocol", "seed", "fold", "metric"]
+_RANKED = 0.02
+_RELATIVE = 0.05
+_TOLERANCES = dict.fromkeys(("auroc", "average_precision", "balanced_accuracy", "pixel_auroc", "aupro_30"), _RANKED)
+_SCALED = ("threshold", "oracle_threshold")
+"""Metrics on the scale of the scores: a share of the value is tolerated."""
+_MADE_OF = ("anomalybench-vision", "torch", "torchvision", "timm", "numpy", "python", "machine", "git")
+
+
+def table(tables: Tables) -> pd.DataFrame:
+    """One row per finished job and metric: what it is called, value and tolerance."""
+    good = tables.by_category[tables.by_category["status"] == "ok"]
+    wide = good.melt(KEY[:-1], [*_TOLERANCES, *_SCALED], "metric", "value").dropna(subset="value")
+    wide["value"] = wide["value"].astype(float).round(6)
+    scaled = (wide["value"].abs() * _RELATIVE).clip(lower=1e-3).round(6)
+    wide["tolerance"] = wide["metric"].map(_TOLERANCES).fillna(scaled)
+    return _keyed(wide)
+
+
+def read(suite: str) -> pd.DataFrame:
+    """The pinned rows of a suite; UsageError if there are none."""
+    file = places.references() / f"{suite}.csv"
+    try:
+        return _keyed(pd.read_csv(file, comment="#", dtype=dict.fromkeys(KEY, str), keep_default_na=False))
+    except OSError:
+        raise UsageError(
+            f"suite {suite} has no pinned results ({file} does not exist). "
+            f"Pin those at hand: anomalybench reference accept {suite}."
+        ) from None
+
+
+def compare(expected: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Rows that differ, with the column `what`: moved beyond the tolerance, missing, or new."""
+    both = expected.merge(found[[*KEY, "value"]], on=KEY, how="outer", suffixes=("", "_now"), indicator=True)
+    both["moved_by"] = both["value_now"] - both["value"]
+    verdicts = both["_merge"].map({"left_only": "missing", "right_only": "new", "both": ""}).astype(str)
+    verdicts[(both["_merge"] == "both") & (both["moved_by"].abs() > both["tolerance"])] = "moved"
+    both.insert(0, "what", verdicts)
+    differing: pd.DataFrame = both[both["what"] != ""].drop(columns="_merge")
+    return differing.sort_values(["what", *KEY], ignore_index=True)
+
+
+def write(suite: str, rows: pd.DataFrame, records: list[Record], command: str) -> Path:
+    """Pin these rows; returns the file.
+
+    Args:
+        suite: The suite's name.
+        rows: From `table`.
+        records: The records they come from, for the provenance.
+        command: The command that made them.
+
+    Raises:
+        StoreError: The folder cannot be written, as in an installed package.
+    """
+    about = records[0].environment
+    made = {name: about[name] for name in _MADE_OF if name in about}
+    head = [f"# Pinned results of the suite {suite}, accepted with: {command}"]
+    head += [f"# date: {max(record.environment.get('date', '') for record in records)}"]
+    head += [f"# {name}: {value}" for name, value in made.items()] + [f"# system: {platform.system()}"]
+    file = places.references() / f"{suite}.csv"
+    try:
+        file.write_text("\n".join(head) + "\n" + rows.to_csv(index=False), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written ({error.strerror}). Pin results in a checkout.") from None
+    return file
+
+
+def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
+    keyed = rows.copy()
+    keyed[KEY] = keyed[KEY].astype(str)
+    return keyed[[*KEY, "value", "tolerance"]].sort_values(KEY, ignore_index=True)

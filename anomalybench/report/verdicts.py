@@ -1,0 +1,169 @@
+"""What can be concluded from finished jobs about which of some methods is better, in numbers and in words."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from anomalybench.bench.store import Store, safe_name
+from anomalybench.core.errors import StoreError, UsageError, unknown
+from anomalybench.evaluate import statistics
+from anomalybench.evaluate.statistics import LEVEL, Ranking
+from anomalybench.report import comparison, leaderboard
+from anomalybench.report.comparison import Difference, Resamples
+
+METRICS = ("auroc", "average_precision", "balanced_accuracy", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods on the same images.
+
+    Attributes:
+        a: The one with the higher mean.
+        b: The other.
+        whole: Over all categories that both have; p adjusted by Holm over the pairs of the ground.
+        by_category: For each category; p adjusted by Holm over the categories.
+        wilcoxon: Signed-rank p-value over the categories.
+    """
+
+    a: str
+    b: str
+    whole: Difference
+    by_category: dict[str, Difference]
+    wilcoxon: float
+
+    @property
+    def differ(self) -> bool:
+        """Whether the difference over all categories is significant at 5 %."""
+        return self.whole.p < 1 - LEVEL
+
+    def sentence(self) -> str:
+        """What may be said."""
+        low, high = self.whole.interval
+        seen = f"{self.whole.value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p = {self.whole.p:.2g}"
+        if self.whole.p != self.whole.p:
+            return f"{self.a} and {self.b}: nothing can be said; their records hold no resamples. Run them again."
+        if self.differ:
+            return f"{self.a} is better than {self.b} on images like these ({seen})."
+        return f"{self.a} and {self.b} cannot be told apart ({seen}); that does not show that they are equally good."
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Methods that share dataset, protocol and test images.
+
+    Attributes:
+        dataset: Dataset, as in the tables.
+        protocol: Protocol, as in the tables.
+        metric: What is compared.
+        pairs: Every two methods.
+        ranking: Mean ranks over the categories that all share.
+        remarks: What limits the conclusions.
+    """
+
+    dataset: str
+    protocol: str
+    metric: str
+    pairs: list[Pair]
+    ranking: Ranking
+    remarks: list[str]
+
+
+def grounds(
+    store: Store, dataset: str | None, protocol: str | None, methods: Sequence[str], metric: str
+) -> list[Ground]:
+    """Every dataset and protocol on which at least two of the methods have finished jobs in common.
+
+    Args:
+        store: Where records and resamples lie.
+        dataset: Only this one, by its plugin's name or as the tables call it.
+        protocol: Only this one, likewise.
+        methods: As the tables call them; all there are if empty.
+        metric: One of `METRICS`.
+
+    Raises:
+        UsageError: A name that does not exist.
+        StoreError: Nothing to compare.
+    """
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    records = [record for record in store.records() if record.status == "ok"]
+    jobs = leaderboard.build(records).by_category
+    known = sorted(jobs["method"].unique())
+    if len(set(methods)) == 1:
+        raise UsageError(f"compare {methods[0]}: with what? Known: {', '.join(known)}.")
+    for name in methods:
+        if name not in known:
+            raise unknown("method in the results", name, known)
+    chosen = jobs[jobs["method"].isin(list(methods) or known) & jobs[metric].notna()]
+    for column, wanted in (("dataset", dataset), ("protocol", protocol)):
+        if wanted is not None:
+            matching = chosen[column].map(lambda label, wanted=wanted: wanted in (label, label.partition("(")[0]))
+            if not matching.any():
+                raise unknown(f"{column} in the results", wanted, chosen[column].unique())
+            chosen = chosen[matching]
+    resamples = store.resample(record.job for record in records)
+    shared = [
+        _ground(str(d), str(p), group, metric, resamples) for (d, p), group in chosen.groupby(["dataset", "protocol"])
+    ]
+    found = [ground for ground in shared if ground is not None]
+    if not found:
+        raise StoreError(f"{store.results} holds no {metric} of two methods on the same images. Run some first.")
+    return found
+
+
+def draw(ground: Ground, results: Path) -> list[Path]:
+    """The critical-difference diagram of a ground with three methods or more and several categories; returns files."""
+    from anomalybench.report import critical_difference
+
+    if len(ground.ranking.methods) < 3 or ground.ranking.n_categories < 2:
+        return []
+    name = safe_name(f"critical_difference_{ground.dataset}_{ground.protocol}_{ground.metric}")
+    file = results / "figures" / f"{name}.png"
+    critical_difference.draw(ground.ranking, ground.metric, file)
+    return [file]
+
+
+def _ground(dataset: str, protocol: str, jobs: pd.DataFrame, metric: str, resamples: Resamples) -> Ground | None:
+    groups = {str(method): group for method, group in jobs.groupby("method", sort=True)}
+    pairs = [_pair(a, b, groups, metric, resamples) for a, b in itertools.combinations(groups, 2)]
+    pairs = [pair for pair in pairs if pair.whole.n_categories]
+    if not pairs:
+        return None
+    adjusted = statistics.holm([pair.whole.p for pair in pairs])
+    pairs = [replace(pair, whole=replace(pair.whole, p=p)) for pair, p in zip(pairs, adjusted, strict=True)]
+    ranking = comparison.ranking(groups, metric)
+    return Ground(dataset, protocol, metric, pairs, ranking, _remarks(jobs, ranking, pairs))
+
+
+def _pair(a: str, b: str, groups: dict[str, pd.DataFrame], metric: str, resamples: Resamples) -> Pair:
+    whole = comparison.difference(groups[a], groups[b], metric, resamples)
+    if whole.value < 0:
+        return _pair(b, a, groups, metric, resamples)
+    by_category = comparison.by_category(groups[a], groups[b], metric, resamples)
+    values = list(by_category.values())
+    wilcoxon = statistics.wilcoxon([d.a for d in values], [d.b for d in values]) if values else float("nan")
+    return Pair(a, b, whole, by_category, wilcoxon)
+
+
+def _remarks(jobs: pd.DataFrame, ranking: Ranking, pairs: Sequence[Pair]) -> list[str]:
+    said = []
+    k = ranking.n_categories
+    if jobs["seed"].nunique() == 1:
+        said.append(
+            "One seed: intervals hold the chance of drawing these test images, not that of training. Add --seeds 0,1,2."
+        )
+    least = 2 * 0.5**k if k else 1
+    if least >= 1 - LEVEL:
+        said.append(
+            f"{k} categories: the signed-rank test over categories cannot fall below p = {least:.2g}; whether a method "
+            "is better on products in general takes 6 categories or more."
+        )
+    elif not all(pair.wilcoxon < 1 - LEVEL for pair in pairs if pair.differ):
+        said.append("A difference on these images need not hold for other products: see the signed-rank test.")
+    if any(pair.whole.n_categories < jobs["category"].nunique() for pair in pairs):
+        said.append("Some methods lack categories; each pair is compared on those that both have.")
+    return said

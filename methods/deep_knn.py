@@ -1,0 +1,64 @@
+"""Floor with a network: distance to the nearest normal images in the pooled features of a frozen backbone.
+
+Recipe: Reiss et al., "PANDA: Adapting Pretrained Features for Anomaly Detection" (2021), its baseline without
+adaptation (DN2): globally pooled features of an ImageNet network, mean distance to the 2 nearest neighbours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.methods._neighbours import nearest
+from anomalybench.vision import backbones, training
+from anomalybench.vision import images as vision
+
+
+@dataclass
+class DeepKnn(Method):
+    """Mean Euclidean distance to the k nearest normal images in feature space."""
+
+    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    smoke: ClassVar[Mapping[str, Any]] = {"size": 64}
+
+    backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
+    size: Annotated[int, Field(ge=32, le=2048, description="input side in pixels")] = 224
+    k: Annotated[int, Field(ge=1, description="neighbours; all there are where there are fewer")] = 2
+
+    def fit(self, train: Train, context: Context) -> None:
+        """Keep the features of the normal images."""
+        with training.seeded(context.seed):
+            self._build(self.backbone, context)
+        self.memory_ = self._features(train.images)
+
+    def predict(self, images: Images) -> Prediction:
+        """See `Method.predict`."""
+        return Prediction(nearest(self._features(images), self.memory_, self.k)[0].mean(1))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """See `Method.state`."""
+        return {"memory_": self.memory_, **training.to_arrays(self.backbone_.layers)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
+        """See `Method.restore`."""
+        weights = dict(state)
+        self.memory_ = weights.pop("memory_")
+        self._build(backbones.without_weights(self.backbone), context)
+        training.from_arrays(self.backbone_.layers, weights)
+
+    def _build(self, name: str, context: Context) -> None:
+        self.backbone_ = backbones.load(name)
+        self.layers_ = training.freeze(self.backbone_.layers).to(context.device)
+        self.device_ = context.device
+
+    def _features(self, images: Images) -> NDArray[np.float32]:
+        """Means over the deepest map: n x channels."""
+        return training.forward(self._pooled, vision.stack(images, self.size), self.device_).numpy()
+
+    def _pooled(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.layers_(self.backbone_.normalise(batch)).mean((2, 3))
