@@ -85,7 +85,7 @@ def test_show_knows_datasets_protocols_and_rules(cli, name, shown):
 
 
 @pytest.mark.parametrize(
-    ("suite", "n"), [("mvtec_ad", 30), ("chernytska", 5), ("mathworks_pill", 1), ("quickstart", 4), ("smoke", 4)]
+    ("suite", "n"), [("mvtec_ad", 90), ("chernytska", 5), ("mathworks_pill", 1), ("quickstart", 12), ("smoke", 14)]
 )
 def test_a_dry_run_prints_the_jobs_and_needs_no_data(cli, tmp_path, suite, n):
     result = cli("run", suite, "--dry-run", "--results", tmp_path / "results")
