@@ -25,9 +25,10 @@ from torchvision.transforms import v2
 from anomalybench.core.errors import DataError
 from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
 from anomalybench.vision import backbones, images, training
+from anomalybench.vision.features import Frozen
 
 Head = Literal["gap", "maxpool_avg", "single_unit", "own"]
-_TRAINING_VERSION = 1
+_TRAINING_VERSION = 2
 
 
 class Classifier(nn.Module):
@@ -70,6 +71,7 @@ class ClassifierMethod(Method):
     The image score is the anomalous minus the good logit: the same order as the probability, without its saturation.
     """
 
+    version: ClassVar[int] = 2
     learns_from: ClassVar[Supervision] = "labels"  # type: ignore[misc]
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4, "learning_rate": 1e-3}
 
@@ -98,8 +100,13 @@ class ClassifierMethod(Method):
         """Which pooling and linear layers stand on the feature maps."""
         raise NotImplementedError
 
-    def explanation(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Maps n x h x w of normalised images and their feature maps."""
+    @property
+    def explains_input(self) -> bool:
+        """Whether the explanation changes the image itself, and so has to see it."""
+        return False
+
+    def explanation(self, x: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
+        """Maps n x h x w of normalised images (None unless `explains_input`) and their feature maps."""
         raise NotImplementedError
 
     def fit(self, train: Train, context: Context) -> None:
@@ -107,8 +114,7 @@ class ClassifierMethod(Method):
         labels = torch.from_numpy(np.asarray(train.labels))
         if labels.min() == labels.max():
             raise DataError("a classifier needs normal and anomalous train images. Add some or use a one-class method.")
-        pictures = images.stack(train.images, self.size)
-        kept = self._kept(pictures, labels, context)
+        kept = self._kept(train.images, labels, context)
         if kept is not None and kept.exists():
             with np.load(kept, allow_pickle=False) as saved:
                 state = dict(saved)
@@ -118,18 +124,20 @@ class ClassifierMethod(Method):
         start = time.perf_counter()
         with training.seeded(context.seed):
             self._build(context, weights=True)
-            self._train(pictures, labels, context)
+            self._train(train.images, labels, context)
         if kept is not None:
             training.save_arrays(kept, {**self.state(), "fit_s": np.array(time.perf_counter() - start)})
 
     def predict(self, images_: Images) -> Prediction:
         """See `Method.predict`; maps are raw, brought to the input size bilinearly."""
         scores, maps = [], []
-        for batch in images.stack(images_, self.size).split(32):
+        frozen = self.frozen_(images_)[0].split(32)
+        pictures = images.stack(images_, self.size).split(32) if self.explains_input else [None] * len(frozen)
+        for before, seen in zip(frozen, pictures, strict=True):
             with torch.no_grad():
-                x = self._input(batch.to(self.device_))
-                features = self.network_.features(x)
+                features = self.network_.tail(before.to(self.device_))
                 logits = self.network_.logits(features)
+                x = None if seen is None else self._input(seen.to(self.device_))
                 coarse = self.explanation(x, features)
             full = F.interpolate(coarse[:, None], (self.size, self.size), mode="bilinear")[:, 0]
             scores.append((logits[:, 1] - logits[:, 0]).double().cpu().numpy())
@@ -145,13 +153,22 @@ class ClassifierMethod(Method):
         self._build(context, weights=False)
         training.from_arrays(self.network_, state)
 
-    def _kept(self, pictures: torch.Tensor, labels: torch.Tensor, context: Context) -> Path | None:
+    def _kept(self, train: Images, labels: torch.Tensor, context: Context) -> Path | None:
         if context.work is None:
             return None
+        known = getattr(train, "hashes", None)
+        hashes = known or [hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest() for image in train]
         settings = {name: getattr(self, name) for name in ClassifierMethod.__dataclass_fields__}
-        told = [_TRAINING_VERSION, settings, self.classifier_head, context.seed, context.device, labels.tolist()]
+        told = [
+            _TRAINING_VERSION,
+            settings,
+            self.classifier_head,
+            context.seed,
+            context.device,
+            labels.tolist(),
+            hashes,
+        ]
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        digest.update(pictures.numpy().tobytes())
         return context.work / f"classifier-{digest.hexdigest()[:32]}.npz"
 
     def _build(self, context: Context, *, weights: bool) -> None:
@@ -159,15 +176,17 @@ class ClassifierMethod(Method):
         self.backbone_ = backbones.load(name)
         self.network_ = Classifier(self.backbone_, self.classifier_head).to(context.device)
         self.device_ = context.device
+        end = self.backbone_.begin(self.backbone_.strides[-1])
+        self.frozen_ = Frozen(
+            self.backbone_, [end], self.size, context.device, context.features, normalise=self.normalise
+        )
 
     def _input(self, batch: torch.Tensor) -> torch.Tensor:
         return self.backbone_.normalise(batch) if self.normalise else batch.float() / 255
 
-    def _train(self, pictures: torch.Tensor, labels: torch.Tensor, context: Context) -> None:
+    def _train(self, train: Images, labels: torch.Tensor, context: Context) -> None:
         network, augment = self.network_, self._augmentation()
-        inputs = pictures
-        if augment is None:
-            inputs = training.forward(lambda x: network.prefix(self._input(x)), pictures, context.device)
+        inputs = self.frozen_(train)[0] if augment is None else images.stack(train, self.size)
         balanced = (labels == 0).sum() / (labels == 1).sum()
         weight = torch.tensor([1.0, balanced if self.anomaly_weight == "balanced" else self.anomaly_weight])
         loss = nn.CrossEntropyLoss(weight.to(context.device))

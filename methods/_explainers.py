@@ -30,11 +30,14 @@ class Explainable(Protocol):
         ...
 
 
-def explain(network: Explainable, x: torch.Tensor, features: torch.Tensor, explainer: Explainer) -> torch.Tensor:
-    """Maps of n normalised images x whose feature maps are `features`: n x h x w, coarse unless `occlusion`."""
-    if explainer == "occlusion":
+def explain(network: Explainable, x: torch.Tensor | None, features: torch.Tensor, explainer: Explainer) -> torch.Tensor:
+    """Maps of n normalised images x whose feature maps are `features`: n x h x w, coarse unless `occlusion`.
+
+    Only `occlusion` and `scorecam` need x.
+    """
+    if x is not None and explainer == "occlusion":
         return _occlusion(network, x)
-    if explainer == "scorecam":
+    if x is not None and explainer == "scorecam":
         return _scorecam(network, x, features)
     if explainer == "ablationcam":
         return _ablationcam(network, features)

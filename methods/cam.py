@@ -28,6 +28,6 @@ class Cam(ClassifierMethod):
         """The parameter `head`."""
         return self.head
 
-    def explanation(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    def explanation(self, x: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
         """Feature maps weighted by the anomalous class's weights."""
         return torch.einsum("k,nkhw->nhw", self.network_.class_weights(), features)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
 from anomalybench.methods._neighbours import nearest
 from anomalybench.vision import backbones, training
-from anomalybench.vision import images as vision
+from anomalybench.vision.features import Frozen
 
 
 @dataclass
@@ -53,12 +52,10 @@ class DeepKnn(Method):
 
     def _build(self, name: str, context: Context) -> None:
         self.backbone_ = backbones.load(name)
-        self.layers_ = training.freeze(self.backbone_.layers).to(context.device)
-        self.device_ = context.device
+        training.freeze(self.backbone_.layers).to(context.device)
+        end = len(self.backbone_.layers)
+        self.frozen_ = Frozen(self.backbone_, [end], self.size, context.device, context.features)
 
     def _features(self, images: Images) -> NDArray[np.float32]:
         """Means over the deepest map: n x channels."""
-        return training.forward(self._pooled, vision.stack(images, self.size), self.device_).numpy()
-
-    def _pooled(self, batch: torch.Tensor) -> torch.Tensor:
-        return self.layers_(self.backbone_.normalise(batch)).mean((2, 3))
+        return self.frozen_(images)[0].mean((2, 3)).numpy()

@@ -22,6 +22,7 @@ from anomalybench.core.errors import DataError
 from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
 from anomalybench.methods._receptive_field import ReceptiveField, receptive_field, upsample
 from anomalybench.vision import backbones, images, synthetic_defects, training
+from anomalybench.vision.features import Frozen
 
 Anomalies = Literal["confetti", "confetti_mathworks", "labelled"]
 
@@ -64,7 +65,7 @@ class _Network(nn.Module):
 class Fcdd(Method):
     """Fully convolutional data description; the image score is the mean of the map."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 10, "stride": 8, "learning_rate": 1e-3}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -96,18 +97,16 @@ class Fcdd(Method):
 
     def fit(self, train: Train, context: Context) -> None:
         """Train the tail and the last convolution; half of the images of each batch are anomalous."""
-        pictures = images.stack(train.images, self.size)
-        labels = np.zeros(len(pictures), np.int64) if train.labels is None else train.labels
+        labels = np.zeros(len(train.images), np.int64) if train.labels is None else train.labels
         if self.learns_from == "labels" and not labels.any():
             raise DataError("fcdd.anomalies = labelled needs anomalous train images; use confetti without them.")
         with training.seeded(context.seed):
             self._build(context, weights=True)
-            self._train(pictures[labels == 0], pictures[labels == 1], context)
+            self._train(train.images, torch.from_numpy(labels), context)
 
     def predict(self, images_: Images) -> Prediction:
         """See `Method.predict`; maps are up-sampled with the receptive field's Gaussian."""
-        pictures = images.stack(images_, self.size)
-        maps = training.forward(lambda x: self.network_.maps(self._prefix(x)), pictures, self.device_)
+        maps = training.forward(self.network_.maps, self.frozen_(images_)[0], self.device_)
         full = upsample(maps, self._field(), self.size, self.gauss_std, normalised=self.upsampling == "normalised")
         return Prediction(maps.double().mean((1, 2)).numpy(), full.numpy())
 
@@ -124,12 +123,15 @@ class Fcdd(Method):
         self.backbone_ = backbones.load(self.backbone if weights else backbones.without_weights(self.backbone))
         self.network_ = _Network(self.backbone_, self.stride).to(context.device)
         self.device_ = context.device
+        begin = self.backbone_.begin(self.stride)
+        self.frozen_ = Frozen(self.backbone_, [begin], self.size, context.device, context.features)
 
     def _field(self) -> ReceptiveField:
         return receptive_field(nn.Sequential(self.network_.prefix, self.network_.tail), self.size)
 
-    def _train(self, normal: torch.Tensor, anomalous: torch.Tensor, context: Context) -> None:
-        network = self.network_
+    def _train(self, images_: Images, labels_: torch.Tensor, context: Context) -> None:
+        network, pictures = self.network_, images.stack(images_, self.size)
+        normal, anomalous = pictures[labels_ == 0], pictures[labels_ == 1]
         parameters = [p for p in network.parameters() if p.requires_grad]
         if self.optimizer == "adam":
             optimizer: torch.optim.Optimizer = torch.optim.Adam(
@@ -140,13 +142,13 @@ class Fcdd(Method):
                 parameters, self.learning_rate, 0.9, weight_decay=self.weight_decay, nesterov=True
             )
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)
-        features = None if self.augment else training.forward(self._prefix, normal, context.device)
+        features = None if self.augment else self.frozen_(images_)[0][labels_ == 0]
         for epoch in range(self.epochs):
             for index in torch.randperm(len(normal)).split(max(1, self.batch_size // 2)):
                 good = self._turned(normal[index])
-                bad = self._turned(self._anomalies(good, anomalous, context.rng)).to(context.device)
-                seen = self._prefix(good.to(context.device)) if features is None else features[index].to(context.device)
-                x = torch.cat([seen, self._prefix(bad)])
+                bad = self._turned(self._anomalies(good, anomalous, context.rng))
+                seen = self.frozen_.tensor(good)[0] if features is None else features[index]
+                x = torch.cat([seen, self.frozen_.tensor(bad)[0]]).to(context.device)
                 labels = torch.arange(len(x), device=context.device) >= len(index)
                 optimizer.zero_grad()
                 fcdd_loss(network.maps(x), labels).backward()
@@ -161,9 +163,6 @@ class Fcdd(Method):
         turns, flips = torch.randint(4, (len(batch),)).tolist(), torch.randint(2, (len(batch),)).tolist()
         turned = [image.rot90(k, (1, 2)) for image, k in zip(batch, turns, strict=True)]
         return torch.stack([image.flip(2) if flip else image for image, flip in zip(turned, flips, strict=True)])
-
-    def _prefix(self, batch: torch.Tensor) -> torch.Tensor:
-        return self.network_.prefix(self.backbone_.normalise(batch))
 
     def _anomalies(self, normal: torch.Tensor, anomalous: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         if self.anomalies == "labelled":

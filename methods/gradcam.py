@@ -26,6 +26,11 @@ class GradCam(ClassifierMethod):
         """The parameter `head`."""
         return self.head
 
-    def explanation(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    @property
+    def explains_input(self) -> bool:
+        """Score-CAM and occlusion do."""
+        return self.explainer in ("scorecam", "occlusion")
+
+    def explanation(self, x: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
         """Map by the parameter `explainer`."""
         return explain(self.network_, x, features, self.explainer)

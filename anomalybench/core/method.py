@@ -55,12 +55,14 @@ class Context:
         seed: Seed of everything random in the fit.
         device: Torch device name.
         work: Folder for what can be computed again and shared between fits, or None.
+        features: Where `vision.features.Frozen` keeps what frozen layers gave, or None.
         progress: Called with (steps done, steps in all).
     """
 
     seed: int = 0
     device: str = "cpu"
     work: Path | None = None
+    features: Any = None
     progress: Callable[[int, int], None] = _no_progress
     rng: np.random.Generator = field(init=False)
 

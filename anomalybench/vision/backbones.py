@@ -65,12 +65,21 @@ class Backbone:
         Raises:
             UsageError: No layer has that stride.
         """
-        final = stride or self.strides[-1]
-        if final not in self.strides:
-            raise UsageError(f"the backbone has no stride {final}; it has {sorted(set(self.strides))}.")
-        end = len(self.strides) - self.strides[::-1].index(final)
-        begin = self.strides.index(final)
+        begin, end = self.begin(stride or self.strides[-1]), self.end(stride or self.strides[-1])
         return self.layers[:begin], self.layers[begin:end], self.channels[end - 1]
+
+    def begin(self, stride: int) -> int:
+        """How many layers come before the stage of that stride; UsageError if there is none."""
+        return self._known(stride).index(stride)
+
+    def end(self, stride: int) -> int:
+        """How many layers end with the last one of that stride; UsageError if there is none."""
+        return len(self.strides) - self._known(stride)[::-1].index(stride)
+
+    def _known(self, stride: int) -> tuple[int, ...]:
+        if stride not in self.strides:
+            raise UsageError(f"the backbone has no stride {stride}; it has {sorted(set(self.strides))}.")
+        return self.strides
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Images as uint8 or float in [0, 255], n x 3 x h x w, in the range that the weights expect."""

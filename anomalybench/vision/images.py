@@ -20,17 +20,22 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class ImageFiles(Sequence[NDArray[np.uint8]]):
-    """Images that are decoded on access: all a method gets to see of the files."""
+    """Images that are decoded on access: all a method gets to see of the files.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    Attributes:
+        hashes: Hash of each file's contents, where they are known: a key to what was computed from it before.
+    """
+
+    def __init__(self, paths: Sequence[Path], hashes: Sequence[str] | None = None) -> None:
         self._paths = tuple(paths)
+        self.hashes = None if hashes is None else tuple(hashes)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return ImageFiles(self._paths[index])
+            return ImageFiles(self._paths[index], None if self.hashes is None else self.hashes[index])
         return read_rgb(self._paths[index])
 
 
