@@ -57,6 +57,7 @@ class Context:
         work: Folder for what can be computed again and shared between fits, or None.
         features: Where `vision.features.Frozen` keeps what frozen layers gave, or None.
         progress: Called with (steps done, steps in all).
+        notes: What a reader of the results should know; a method appends to it.
     """
 
     seed: int = 0
@@ -64,6 +65,7 @@ class Context:
     work: Path | None = None
     features: Any = None
     progress: Callable[[int, int], None] = _no_progress
+    notes: list[str] = field(default_factory=list)
     rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
