@@ -44,6 +44,7 @@ def run(
     data: str | Path | None = None,
     results: str | Path = "results",
     device: str = "auto",
+    feature_gb: float = 20.0,
     force: bool = False,
 ) -> "Tables":
     """Run a suite, or methods on a dataset, and return its leaderboards; what `results` has already is not run again.
@@ -62,6 +63,7 @@ def run(
         data: Folder of the data; by default the environment variable `ANOMALYBENCH_DATA`.
         results: Folder for results.
         device: `auto`, `cpu`, `cuda`, ...
+        feature_gb: Most that features of frozen networks may take on the disk; 0 keeps none.
         force: Run everything again.
 
     Returns:
@@ -85,7 +87,7 @@ def run(
     loaded, store, torch_device = load(request), Store(Path(results)), device_name(device)
     store.check_writable()
     todo = executor.plan(loaded.jobs, store, folder, force=force)
-    records = [f.record for f in executor.here(todo, store, torch_device, lambda *_: None)]
+    records = [f.record for f in executor.here(todo, store, torch_device, lambda *_: None, feature_gb)]
     records += store.beside(loaded.jobs, f"{PREFIX}*")
     tables = leaderboard.build(records, store.resample(record.job for record in records))
     leaderboard.write(tables, store.results, loaded.name)

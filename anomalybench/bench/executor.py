@@ -9,6 +9,7 @@ from anomalybench.bench.runner import run_job
 from anomalybench.bench.store import Store
 from anomalybench.bench.suite import Table, load_table
 from anomalybench.core.job import Job, Record
+from anomalybench.vision.features import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def plan(jobs: Sequence[Job], store: Store, data: Path | None, *, force: bool) -
     return Plan(jobs, done, tables)
 
 
-def here(todo: Plan, store: Store, device: str, progress: Callable[[Job, int, int], None]) -> Iterator[Finished]:
+def here(
+    todo: Plan, store: Store, device: str, progress: Callable[[Job, int, int], None], feature_gb: float = 20.0
+) -> Iterator[Finished]:
     """Run jobs one after the other in this process.
 
     Args:
@@ -76,12 +79,15 @@ def here(todo: Plan, store: Store, device: str, progress: Callable[[Job, int, in
         store: Where results go.
         device: Torch device name.
         progress: Called with (job, steps done, steps in all).
+        feature_gb: Most that frozen features may take on the disk; 0 keeps none.
     """
+    work = store.results / "work"
+    features = FeatureStore(work / "features", int(feature_gb * 1e9)) if feature_gb else None
     for job in todo.jobs:
         if job.id in todo.done:
             yield Finished(job, todo.done[job.id], reused=True)
             continue
-        outcome = run_job(job, todo.table(job), device, partial(progress, job), store.results / "work")
+        outcome = run_job(job, todo.table(job), device, partial(progress, job), work, features)
         yield Finished(job, store.put(outcome), reused=False)
 
 

@@ -27,6 +27,7 @@ from anomalybench.core.job import Costs, Job, Record
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
 from anomalybench.core.split import Split
 from anomalybench.vision import devices
+from anomalybench.vision.features import FeatureStore
 from anomalybench.vision.images import ImageFiles, batches, read_mask
 
 Progress = Callable[[int, int], None]
@@ -38,7 +39,14 @@ class _SkippedError(Exception):
     """The method's supervision and the protocol do not go together."""
 
 
-def run_job(job: Job, table: Table, device: str, progress: Progress, work: Path | None = None) -> Outcome:
+def run_job(
+    job: Job,
+    table: Table,
+    device: str,
+    progress: Progress,
+    work: Path | None = None,
+    features: FeatureStore | None = None,
+) -> Outcome:
     """Run one job. Whatever goes wrong becomes part of the record, so that other jobs go on.
 
     Args:
@@ -47,6 +55,7 @@ def run_job(job: Job, table: Table, device: str, progress: Progress, work: Path 
         device: Torch device name.
         progress: Called with (steps done, steps in all) while the method fits and predicts.
         work: Folder where methods keep what later jobs can take over.
+        features: Where they keep what frozen layers gave.
     """
     start = time.perf_counter()
     base = Record(
@@ -57,7 +66,8 @@ def run_job(job: Job, table: Table, device: str, progress: Progress, work: Path 
         environment=environment(device),
     )
     try:
-        outcome = _measure(base, table, Context(seed=job.seed, device=device, work=work, progress=progress))
+        context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
+        outcome = _measure(base, table, context)
     except _SkippedError as reason:
         outcome = Outcome(base.model_copy(update={"status": "skipped", "error": str(reason)}))
     except AnomalyBenchError as error:
@@ -104,12 +114,15 @@ def _measure(base: Record, table: Table, context: Context) -> Outcome:
     seen = _visible(job, method, split)
     rule = measure.threshold_rule(job, split)
     devices.reset_peak_memory(context.device)
-    start = time.perf_counter()
-    method.fit(_train(method, table.root, seen), context)
-    fitted = time.perf_counter()
+    start = _spent(context)
+    method.fit(_train(method, table, seen), context)
+    fitted = _spent(context)
     shown = (*split.calibration, *split.test)
-    prediction = _predict(method, ImageFiles([table.root / item.path for item in shown]), context.progress)
-    predicted = time.perf_counter()
+    prediction = _predict(method, _files(table, shown), context.progress)
+    predicted = _spent(context)
+    if context.features is not None and context.features.trouble is not None:
+        context.notes.append(context.features.trouble)
+    base = base.model_copy(update={"notes": context.notes})
     outcome = measure.measure(base, table, split, rule, prediction)
     if outcome.maps is not None:
         test_maps = outcome.maps[-len(split.test) :]
@@ -147,14 +160,23 @@ def _visible(job: Job, method: Method, split: Split) -> Sequence[Item]:
     return split.train
 
 
-def _train(method: Method, root: Path, seen: Sequence[Item]) -> Train:
-    images = ImageFiles([root / item.path for item in seen])
+def _spent(context: Context) -> float:
+    """A clock that counts what the feature store has saved as well: what the work would have cost without it."""
+    return time.perf_counter() + (0.0 if context.features is None else float(context.features.saved_s))
+
+
+def _files(table: Table, items: Sequence[Item]) -> ImageFiles:
+    return ImageFiles([table.root / item.path for item in items], [table.hashes[item.path] for item in items])
+
+
+def _train(method: Method, table: Table, seen: Sequence[Item]) -> Train:
+    images = _files(table, seen)
     if method.learns_from not in ("labels", "masks"):
         return Train(images)
     labels = np.array([item.label for item in seen], np.int64)
     if method.learns_from == "labels":
         return Train(images, labels)
-    return Train(images, labels, [None if item.mask is None else read_mask(root / item.mask) for item in seen])
+    return Train(images, labels, [None if item.mask is None else read_mask(table.root / item.mask) for item in seen])
 
 
 def _predict(method: Method, images: Images, progress: Progress) -> Prediction:

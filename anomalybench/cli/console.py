@@ -164,7 +164,7 @@ def print_files(files: list[Path]) -> None:
         console().print(f"written: {plain(file)}", soft_wrap=True, highlight=False)
 
 
-def follow(todo: "Plan", store: "Store", device: str) -> "list[Finished]":
+def follow(todo: "Plan", store: "Store", device: str, feature_gb: float) -> "list[Finished]":
     """Run a plan with a bar for the run and one for the job at work; one line per finished job."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -179,7 +179,7 @@ def follow(todo: "Plan", store: "Store", device: str) -> "list[Finished]":
         def progress(job: "Job", done: int, total: int) -> None:
             bars.update(job_bar, description=plain(job), completed=done, total=total)
 
-        for item in executor.here(todo, store, device, progress):
+        for item in executor.here(todo, store, device, progress, feature_gb):
             finished.append(item)
             bars.advance(run_bar)
             bars.console.print(plain(_line(item)), soft_wrap=True, highlight=False)

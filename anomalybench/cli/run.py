@@ -30,6 +30,9 @@ def run(
     data: options.DataOption = None,
     results: options.ResultsOption = options.RESULTS,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    feature_gb: Annotated[
+        float, typer.Option("--feature-store", metavar="GB", min=0, help="Disk for frozen features; 0 keeps none.")
+    ] = 20.0,
     force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
 ) -> None:
@@ -57,7 +60,7 @@ def run(
     if dry_run:
         console.print_jobs(loaded.jobs)
     else:
-        _run(loaded.name, loaded.jobs, request, results, device, force=force)
+        _run(loaded.name, loaded.jobs, request, results, device, feature_gb, force=force)
 
 
 def score(
@@ -104,7 +107,9 @@ def score(
     _write_tables(loaded.name, store.beside(loaded.jobs), store)
 
 
-def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, *, force: bool) -> None:
+def _run(
+    name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, feature_gb: float, *, force: bool
+) -> None:
     from anomalybench.bench import executor
     from anomalybench.bench.external import PREFIX
     from anomalybench.bench.store import Store
@@ -114,7 +119,7 @@ def _run(name: str, jobs: "list[Job]", request: "Request", results: Path, device
     store.check_writable()
     todo = executor.plan(jobs, store, request.data, force=force)
     try:
-        finished = console.follow(todo, store, torch_device)
+        finished = console.follow(todo, store, torch_device, feature_gb)
     except KeyboardInterrupt:
         done = sum(store.get(job) is not None for job in jobs)
         console.console(stderr=True).print(
