@@ -18,6 +18,7 @@ _CAPTION = (
     "interval over test images;\n= after a name: cannot be told from the best; below floor: no better than random, "
     "brightness or pixel_knn"
 )
+_NAME_WIDTH = 30
 _SHOWN = {
     "method": "method", "supervision": "learns from", "dataset": "dataset", "protocol": "protocol", "status": "status",
     "n_categories": "cat.", "auroc": "auroc", "balanced_accuracy": "bal. acc.", "oracle_balanced_accuracy": "oracle",
@@ -29,8 +30,8 @@ def console(*, stderr: bool = False) -> "Console":
     """A console as wide as the terminal, or wide enough for the tables where there is none."""
     from rich.console import Console
 
-    found = Console(stderr=stderr)
-    return found if found.is_terminal else Console(stderr=stderr, width=140)
+    found = Console(stderr=stderr, emoji=False)
+    return found if found.is_terminal else Console(stderr=stderr, width=140, emoji=False)
 
 
 def table(*columns: str, **options: Any) -> "RichTable":
@@ -65,6 +66,7 @@ def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
     import pandas as pd
 
     shown = table(*_SHOWN.values(), caption=_CAPTION)
+    shown.columns[0].min_width = min(_NAME_WIDTH, max((len(name) for name in leaderboard["method"]), default=0) + 2)
     for row in leaderboard.to_dict("records"):
         cells = ["" if pd.isna(row[name]) else _number(row[name]) for name in _SHOWN]
         cells[0] += " =" if row["tied_with_best"] is True else ""
@@ -98,9 +100,10 @@ def print_ground(ground: "Ground") -> None:
     for pair in ground.pairs:
         rows = [("all", pair.whole), *(pair.by_category.items() if len(ground.pairs) == 1 else ())]
         for name, d in rows:
-            limits = f"{d.interval.low:+.3f} to {d.interval.high:+.3f}"
+            known = d.p == d.p
+            limits, p = (f"{d.interval.low:+.3f} to {d.interval.high:+.3f}", f"{d.p:.2g}") if known else ("unknown", "")
             tested = f"{pair.wilcoxon:.2g}" if name == "all" and k > 1 else ""
-            cells = (pair.a, pair.b, name, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.value:+.3f}", limits, f"{d.p:.2g}", tested)
+            cells = (pair.a, pair.b, name, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.value:+.3f}", limits, p, tested)
             shown.add_row(*map(plain, cells))
     out.print(shown)
     if len(ground.ranking.methods) > 2 and k > 1:
@@ -108,7 +111,7 @@ def print_ground(ground: "Ground") -> None:
         listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
         out.print(f"Mean ranks over {k} categories: {plain(listed)}", soft_wrap=True, highlight=False)
     best = ground.ranking.methods[0]
-    told = [pair.sentence() for pair in ground.pairs if best in (pair.a, pair.b)]
+    told = [pair.sentence() for pair in ground.pairs if not k or best in (pair.a, pair.b)]
     for text in (*told, *ground.remarks):
         out.print(f"- {plain(text)}", soft_wrap=True, highlight=False)
 

@@ -147,8 +147,8 @@ def rank(values: Mapping[str, Sequence[float]]) -> Ranking:
     """Compare methods by their values in k categories (higher = better), listed in the same order for all."""
     names = sorted(values)
     table = np.array([values[name] for name in names], float)
-    mean = stats.rankdata(-table, axis=0).mean(axis=1)
-    order = sorted(range(len(names)), key=lambda i: (mean[i], names[i]))
+    mean = stats.rankdata(-table, axis=0).mean(axis=1) if table.size else np.full(len(names), np.nan)
+    order = sorted(range(len(names)), key=lambda i: (mean[i] if table.size else 0.0, names[i]))
     methods = [names[i] for i in order]
     pairs = list(combinations(methods, 2))
     adjusted = holm([wilcoxon(values[a], values[b]) for a, b in pairs])

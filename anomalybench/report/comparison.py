@@ -79,7 +79,7 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resampl
     value = mean_a - mean_b
     error = math.hypot(*(math.nan if d is None else float(np.nanstd(d, ddof=1)) for d in drawn)) / len(drawn)
     reach = statistics.Z * error
-    interval = Interval(max(-1.0, value - reach), min(1.0, value + reach))
+    interval = Interval(*(float(limit) for limit in np.clip([value - reach, value + reach], -1, 1)))  # NaN stays NaN
     return Difference(mean_a, mean_b, value, interval, statistics.p_value(value, error), len(values))
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import tempfile
 from collections import defaultdict
@@ -187,8 +188,7 @@ def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resa
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:
-    numbers = good[["category", *_MEANS, *_COSTS, *_PIXELS]].infer_objects()
-    means = {str(name): value for name, value in numbers.groupby("category").mean(numeric_only=True).mean().items()}
+    means = {name: _mean_of_means(good, name) for name in [*_MEANS, *_COSTS, *_PIXELS]}
     limits: dict[str, float] = {}
     for metric in _SURE:
         low, high = comparison.mean_interval(good, metric, resamples)
@@ -203,6 +203,13 @@ def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) 
         **means,
         **limits,
     }
+
+
+def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
+    """Mean over categories of means over jobs, summed exactly: the last digit must not depend on other columns."""
+    known = jobs[jobs[column].notna()]
+    means = [math.fsum(values) / len(values) for _, values in known.groupby("category")[column]]
+    return math.fsum(means) / len(means) if means else math.nan
 
 
 def _below(row: Mapping[str, Any], floors: Sequence[float]) -> bool | None:
