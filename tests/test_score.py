@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from anomalybench.bench.store import Store
+from anomalybench.core.job import Choice
 
 GREY = """
 '''The mean grey value: the same for an image whatever else there is.'''
@@ -228,3 +229,20 @@ def test_paths_may_name_the_data_through_a_link(cli, ran, photos, tmp_path):
     assert cli(*command, "--data", tmp_path / "link").exit_code == 0
     file = written(ran, tmp_path / "scores.csv", photos)
     assert cli(*command, "--data", tmp_path / "link").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["s.csv", "s.parquet"])
+def test_a_tool_trained_for_each_seed_and_fold_has_a_score_for_each(cli, photos, tmp_path, name):
+    store = Store(tmp_path)
+    assert cli("run", "--methods", "random", *ON, "--results", tmp_path).exit_code == 0
+    records = list(store.records())
+    tables = [store.scores(r.job).assign(seed=r.job.seed, fold=int(r.job.fold)) for r in records]
+    table = pd.concat(tables)[["path", "score", "seed", "fold"]]
+    file = tmp_path / name
+    (table.to_parquet if file.suffix == ".parquet" else table.to_csv)(file, index=False)
+    assert cli("score", file, "--name", "tool", *ON, "--results", tmp_path).exit_code == 0
+    for record in records:
+        twin = store.get(record.job.model_copy(update={"method": Choice(name="external:tool")}))
+        assert twin.metrics == record.metrics
+    table[table["seed"] == 0].to_csv(tmp_path / "half.csv", index=False)
+    cli("score", tmp_path / "half.csv", "--name", "half", *ON, "--results", tmp_path).assert_refused("seed 1", "fold 0")

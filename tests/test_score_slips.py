@@ -58,7 +58,7 @@ def test_what_is_right_is_taken(score, tmp_path):
         (lambda t: t.assign(path=["/etc/hostname", *t["path"][1:]]), ["1 of 50 paths", "/etc/hostname"]),
         (lambda t: t.assign(path=["bolt/test/good/10.pgn", *t["path"][1:]]), ["not in", f"Did you mean {B}?"]),
         (lambda t: t.assign(path="images/" + t["path"]), ["50 of 50 paths", "relative to that folder", "like bolt/"]),
-        (lambda t: t[:0], ["have no score"]),
+        (lambda t: t[:0], ["no rows"]),
     ],
 )
 def test_a_table_with_a_slip_is_refused(score, good, tmp_path, change, words):

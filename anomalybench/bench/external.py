@@ -32,6 +32,9 @@ PREFIX = "external:"
 _ENDINGS = (".npy", ".tiff", ".tif")
 _COMMON = 256
 _NAMED = 5
+_PARTS = ("seed", "fold")
+Part = tuple[str | None, str | None]
+"""Seed and fold that scores were made for."""
 _SEARCHED = 10_000
 
 
@@ -63,20 +66,27 @@ def outcomes(
         raise unknown("kind of supervision", learns_from, kinds)
     scores, found = read_scores(file), []
     tables: dict[tuple[str, str], Table] = {}
-    placed: dict[str, dict[str, float]] = {}
+    placed: dict[tuple[str, Part], dict[str, float]] = {}
     for job in jobs:
         dataset = job.dataset.model_dump_json()
         key = dataset, job.category
         if key not in tables:
             tables[key] = load_table(job.dataset, job.category, data)
-        if dataset not in placed:
-            placed[dataset] = relative(scores, file, job.dataset, tables[key].root)
-        found.append(score(job, tables[key], placed[dataset], maps, learns_from))
+        part = _part(job, scores, file)
+        if (dataset, part) not in placed:
+            placed[dataset, part] = relative(scores[part], file, job.dataset, tables[key].root)
+        found.append(score(job, tables[key], placed[dataset, part], maps, learns_from))
     return found
 
 
-def read_scores(file: Path) -> pd.Series:
+def read_scores(file: Path) -> dict[Part, pd.Series]:
     """Scores by path, as written in a CSV or Parquet file with the columns path and score.
+
+    A tool that was trained anew for every seed or fold has a score for each: the columns seed and fold, both optional,
+    say for which one a row holds, as in what `data split` writes.
+
+    Returns:
+        For each seed and fold in the file the scores by path; None stands for a column that is not there.
 
     Raises:
         DataError: The file cannot be read, lacks a column or a path, names a path twice, or a score is no finite
@@ -88,7 +98,9 @@ def read_scores(file: Path) -> pd.Series:
         if file.suffix.lower() in (".parquet", ".pq"):
             table = pd.read_parquet(file)
         else:
-            table = pd.read_csv(file, dtype={"path": str, "score": str}, keep_default_na=False, index_col=False)
+            table = pd.read_csv(
+                file, dtype=dict.fromkeys(("path", "score", *_PARTS), str), keep_default_na=False, index_col=False
+            )
     except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({said}).") from None
@@ -96,6 +108,8 @@ def read_scores(file: Path) -> pd.Series:
         if column not in table:
             found = ", ".join(map(str, table.columns))
             raise DataError(f"{file}: the column '{column}' is missing; found {found}.")
+    if table.empty:
+        raise DataError(f"{file}: the table has no rows.")
     paths = table["path"].fillna("").astype(str)
     if blank := int((paths.str.strip() == "").sum()):
         raise DataError(f"{file}: {blank} of {len(table)} rows have no path.")
@@ -103,9 +117,14 @@ def read_scores(file: Path) -> pd.Series:
     bad = paths[~np.isfinite(scores)]
     if len(bad):
         raise DataError(f"{file}: {len(bad)} scores are missing or no finite numbers: {_named(bad)}.")
-    if len(twice := paths[paths.duplicated()]):
+    absent = pd.Series([None] * len(table), table.index, object)
+    parts = [table[name].map(_plain) if name in table else absent for name in _PARTS]
+    if len(twice := paths[pd.concat([paths, *parts], axis=1).duplicated()]):
         raise DataError(f"{file}: {len(twice)} paths are listed twice: {_named(twice)}.")
-    return pd.Series(scores, index=paths)
+    rows: dict[Part, dict[str, float]] = {}
+    for path, value, seed, fold in zip(paths, scores, *parts, strict=True):
+        rows.setdefault((seed, fold), {})[path] = float(value)
+    return {part: pd.Series(found) for part, found in rows.items()}
 
 
 def relative(scores: pd.Series, file: Path, dataset: Choice, root: Path) -> dict[str, float]:
@@ -164,6 +183,22 @@ def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None
     outcome = measure.measure(base, table, split, rule, prediction)
     outcome.record.counts.train_normal, outcome.record.counts.train_anomalous = _seen(split, supervision)
     return outcome
+
+
+def _part(job: Job, scores: Mapping[Part, pd.Series], file: Path) -> Part:
+    """Which of the file's scores are the job's."""
+    for part in scores:
+        if part[0] in (None, str(job.seed)) and part[1] in (None, job.fold):
+            return part
+    fold = f", fold {job.fold}" if job.fold else ""
+    raise DataError(f"{file}: has no scores for seed {job.seed}{fold}, by its columns seed and fold.")
+
+
+def _plain(cell: object) -> str:
+    """A cell of the columns seed and fold as jobs spell it."""
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else f"{cell:g}"
+    return "" if cell is None else str(cell).strip()
 
 
 def _seen(split: Split, supervision: str | None) -> tuple[int, int]:

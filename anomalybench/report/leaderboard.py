@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from anomalybench.core.errors import StoreError
-from anomalybench.core.job import Choice, Record
+from anomalybench.core.job import Choice, Job, Record
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
 
@@ -71,17 +71,17 @@ def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: 
     known = published.read()
     methods = _labels([r.job.method for r in newest])
     datasets = _labels([r.job.dataset for r in newest])
-    protocols = _labels([r.job.protocol for r in newest])
+    protocols = _labels([_split(r.job) for r in newest])
     rows = [
         {**_row(record), "method": methods(record.job.method), "dataset": datasets(record.job.dataset),
-         "protocol": protocols(record.job.protocol), "published": published.of(known, [record])}
+         "protocol": protocols(_split(record.job)), "published": published.of(known, [record])}
         for record in newest
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=JOB_COLUMNS)
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
     whole = defaultdict(list)
     for record in newest:
-        whole[methods(record.job.method), datasets(record.job.dataset), protocols(record.job.protocol)].append(record)
+        whole[methods(record.job.method), datasets(record.job.dataset), protocols(_split(record.job))].append(record)
     said = {key: published.of(known, group, mean=True) for key, group in whole.items()}
     return Tables(_summary(jobs, said, functools.cache(resamples)), jobs)
 
@@ -108,13 +108,18 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
 
 
 def _newest(records: Iterable[Record]) -> list[Record]:
-    """For jobs alike but for their method's version, the record of the highest version."""
+    """For jobs alike but for their method's version, the record of the highest; likewise for `explain`."""
     newest: dict[str, Record] = {}
-    for record in records:
-        key = record.job.model_copy(update={"version": 0}).id
-        if key not in newest or record.job.version > newest[key].job.version:
-            newest[key] = record
+    for record in sorted(records, key=lambda record: (record.job.version, record.job.explain)):
+        newest[record.job.model_copy(update={"version": 0, "explain": 0}).id] = record
     return list(newest.values())
+
+
+def _split(job: Job) -> Choice:
+    """Protocol and threshold rule as one choice: jobs that differ in either are not averaged."""
+    rule = job.threshold
+    said = "default" if rule is None else ", ".join([rule.name, *(f"{k} {v}" for k, v in sorted(rule.params.items()))])
+    return job.protocol.model_copy(update={"params": {**job.protocol.params, "threshold": said}})
 
 
 def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
