@@ -7,6 +7,7 @@ the same weight in all. Categories share no image, so the variances of their mea
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,17 +45,11 @@ class Difference:
 def mean_interval(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> Interval:
     """Interval of the mean over categories of the means over folds and seeds, for finished jobs of one method."""
     known = jobs[jobs[metric].notna()]
-    values, errors = [], []
-    for _, group in known.groupby("category"):
-        value = float(group[metric].mean())
-        drawn = _mean_resamples(group, metric, resamples)
-        seeds = group["seed"].nunique()
-        anomalous, normal = ((group[a] + group[b]).sum() / seeds for a, b in (("tp", "fn"), ("fp", "tn")))
-        values.append(value)
-        errors.append(math.nan if drawn is None else statistics.standard_error(value, drawn, anomalous, normal))
-    if not values:
+    found = [_category(group, metric, resamples) for _, group in known.groupby("category")]
+    if not found:
         return Interval(math.nan, math.nan)
-    return statistics.interval(float(np.mean(values)), math.hypot(*errors) / len(errors))
+    error = math.hypot(*(one.error for one in found)) / len(found)
+    return statistics.interval(float(np.mean([one.value for one in found])), error)
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resamples) -> Difference:
@@ -67,20 +62,19 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resampl
         resamples: Where to find the metric's resamples.
     """
     both = a[a[metric].notna()].merge(b[b[metric].notna()], on=SAME_IMAGES, suffixes=("_a", "_b"))
-    values, drawn = [], []
+    found = []
     for _, group in both.groupby("category"):
-        values.append((group[f"{metric}_a"].mean(), group[f"{metric}_b"].mean()))
-        sides = [_mean_resamples(group.rename(columns={f"job_{s}": "job"}), metric, resamples) for s in "ab"]
-        drawn.append(None if sides[0] is None or sides[1] is None else sides[0] - sides[1])
-    if not values:
+        sides = (group.rename(columns={f"{name}{end}": name for name in a.columns}) for end in ("_a", "_b"))
+        found.append([_category(side, metric, resamples) for side in sides])
+    if not found:
         nan = math.nan
         return Difference(nan, nan, nan, Interval(nan, nan), nan, 0)
-    mean_a, mean_b = (float(mean) for mean in np.mean(values, axis=0))
+    mean_a, mean_b = (float(np.mean([side.value for side in one])) for one in zip(*found, strict=True))
     value = mean_a - mean_b
-    error = math.hypot(*(math.nan if d is None else float(np.nanstd(d, ddof=1)) for d in drawn)) / len(drawn)
+    error = math.hypot(*(_paired_error(*sides) for sides in found)) / len(found)
     reach = statistics.Z * error
     interval = Interval(max(-1.0, value - reach), min(1.0, value + reach))
-    return Difference(mean_a, mean_b, value, interval, statistics.p_value(value, error), len(values))
+    return Difference(mean_a, mean_b, value, interval, statistics.p_value(value, error), len(found))
 
 
 def by_category(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resamples) -> dict[str, Difference]:
@@ -114,6 +108,24 @@ def tied_with_best(groups: dict[str, pd.DataFrame], metric: str, resamples: Resa
     return {name: True if name == best else ties.get(name) for name in groups}
 
 
+def below(jobs: pd.DataFrame, floors: Sequence[pd.DataFrame], metric: str, resamples: Resamples) -> bool | None:
+    """Whether a method's interval fails to lie above one of the floors; None where nothing is known.
+
+    Args:
+        jobs: Finished jobs of the method.
+        floors: Those of each floor; compared on the categories that it shares with the method.
+        metric: A column of theirs.
+        resamples: Where to find the metric's resamples.
+    """
+    failed = []
+    for floor in floors:
+        known = floor[floor[metric].notna() & floor["category"].isin(jobs.loc[jobs[metric].notna(), "category"])]
+        low = mean_interval(jobs[jobs["category"].isin(known["category"])], metric, resamples).low
+        if not math.isnan(low):
+            failed.append(low <= known.groupby("category")[metric].mean().mean())
+    return any(failed) if failed else None
+
+
 def ranking(groups: dict[str, pd.DataFrame], metric: str) -> Ranking:
     """Mean ranks over the categories that all methods have finished."""
     means = {name: jobs[jobs[metric].notna()].groupby("category")[metric].mean() for name, jobs in groups.items()}
@@ -124,6 +136,31 @@ def ranking(groups: dict[str, pd.DataFrame], metric: str) -> Ranking:
 def _standing(jobs: pd.DataFrame, metric: str) -> tuple[int, float]:
     known = jobs[jobs[metric].notna()]
     return known["category"].nunique(), float(known.groupby("category")[metric].mean().mean())
+
+
+class _Category(NamedTuple):
+    """One method in one category: mean over folds and seeds, its resamples if they are known, its standard error."""
+
+    value: float
+    drawn: NDArray[np.float64] | None
+    error: float
+
+
+def _category(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> _Category:
+    value, drawn = float(jobs[metric].mean()), _mean_resamples(jobs, metric, resamples)
+    if drawn is None:
+        return _Category(value, None, math.nan)
+    seeds = jobs["seed"].nunique()
+    anomalous, normal = (float((jobs[a] + jobs[b]).sum()) / seeds for a, b in (("tp", "fn"), ("fp", "tn")))
+    return _Category(value, drawn, statistics.standard_error(value, drawn, anomalous, normal))
+
+
+def _paired_error(a: _Category, b: _Category) -> float:
+    """Standard error of a - b; where no resample changes the difference, as of a perfect and a blind method, unpaired."""
+    if a.drawn is None or b.drawn is None:
+        return math.nan
+    spread = float(np.nanstd(a.drawn - b.drawn, ddof=1))
+    return math.hypot(a.error, b.error) if spread < statistics.EXACT < abs(a.value - b.value) else spread
 
 
 def _mean_resamples(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> NDArray[np.float64] | None:
