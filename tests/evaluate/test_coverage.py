@@ -52,7 +52,9 @@ def test_intervals_hold_the_truth_in_93_to_97_percent_of_trials(anomalous, norma
         assert 0.93 <= count / trials <= most, f"{name}: {count / trials:.3f}"
 
 
-@pytest.mark.parametrize(("anomalous", "normal", "auroc"), [(30, 30, 0.98), (12, 12, 0.85), (5, 10, 0.85), (5, 10, 0.98)])
+@pytest.mark.parametrize(
+    ("anomalous", "normal", "auroc"), [(30, 30, 0.98), (12, 12, 0.85), (5, 10, 0.85), (5, 10, 0.98)]
+)
 def test_intervals_of_few_images_and_of_nearly_perfect_methods_are_no_shorter_than_promised(anomalous, normal, auroc):
     rng = np.random.default_rng(8)
     labels = np.repeat([True, False], [anomalous, normal])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from anomalybench.evaluate.sanity import Sanity, check, remarks
 from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.evaluate.sanity import Sanity, check, remarks
 
 
 def scores(rng, normal=40, anomalous=40, shift=0.0, distance=2.0):

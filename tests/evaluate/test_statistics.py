@@ -20,7 +20,9 @@ def cases(draw):
     """Scores and labels of both classes, a threshold, and how often each image counts in some resamples."""
     labels = [0, 1, *draw(st.lists(st.integers(0, 1), max_size=18))]
     scores = [draw(FEW) for _ in labels]
-    rows = draw(st.lists(st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels)), min_size=1, max_size=4))
+    rows = draw(
+        st.lists(st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels)), min_size=1, max_size=4)
+    )
     return np.array(scores), np.array(labels), draw(FEW), np.array(rows)
 
 

@@ -49,7 +49,7 @@ def test_brightness_finds_a_brighter_a_darker_a_flatter_and_a_rougher_image():
 
 
 def test_brightness_without_correlations_by_hand():
-    """Flat images of 10 and 30: mean, 5 % and 95 % quantile are 20 -+ 10, the 6 other statistics 0; 3 equal channels."""
+    """Flat images of 10 and 30: mean and quantiles are 20 -+ 10, the other statistics 0, in each of 3 channels."""
     flat = lambda value: np.full((5, 5, 3), value, np.uint8)  # noqa: E731
     method = fitted("brightness", [flat(10), flat(30)], shrinkage=1.0)
     assert method.predict([flat(20)]).scores[0] == pytest.approx(0, abs=1e-9)

@@ -92,7 +92,11 @@ def test_a_difference_is_the_mean_over_categories_and_its_error_that_of_the_pair
     bench = Bench()
     a, b = table(bench, 0.9, seed=1), table(bench, 0.7, seed=2)
     found = comparison.difference(a, b, METRIC, bench.resamples)
-    assert (found.a, found.b, found.n_categories) == (pytest.approx(a[METRIC].mean()), pytest.approx(b[METRIC].mean()), 3)
+    assert (found.a, found.b, found.n_categories) == (
+        pytest.approx(a[METRIC].mean()),
+        pytest.approx(b[METRIC].mean()),
+        3,
+    )
     pairs = zip(a["job"], b["job"], strict=True)
     mean = np.mean([bench.drawn[one] - bench.drawn[other] for one, other in pairs], axis=0)
     error = (found.interval.high - found.interval.low) / 2 / statistics.Z
@@ -187,6 +191,17 @@ def test_ties_with_the_best():
     alone = comparison.difference(groups[best], groups["lucky"], METRIC, bench.resamples)
     assert alone.n_categories == 1
     assert comparison.tied_with_best({"failed": groups["failed"]}, METRIC, bench.resamples) == {"failed": None}
+
+
+@pytest.mark.slow
+def test_of_equally_good_methods_one_is_set_apart_in_5_percent_of_benchmarks_at_most():
+    rng, apart, labels = np.random.default_rng(0), 0, np.tile([0, 1], 60)
+    for _ in range(250):
+        bench, weight, common = Bench(), drawn(rng, 120), rng.normal(size=120) + 1.5 * labels
+        noise = rng.normal(size=(6, 120))
+        groups = {f"{i}": pd.DataFrame([bench.job(common + one, labels, weight)]) for i, one in enumerate(noise)}
+        apart += not all(comparison.tied_with_best(groups, METRIC, bench.resamples).values())
+    assert apart / 250 <= 0.06
 
 
 def test_below_a_floor():
