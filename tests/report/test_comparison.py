@@ -119,6 +119,15 @@ def test_only_images_that_both_have_seen_count():
     assert math.isnan(apart.p)
 
 
+def test_only_seeds_and_folds_that_both_have_finished_count():
+    bench = Bench()
+    a = pd.concat([table(bench, auroc, where="a").assign(seed=i) for i, auroc in enumerate((0.9, 0.6))])
+    b = table(bench, 0.7, where="a", seed=3).assign(seed=1)
+    found = comparison.difference(a, b, METRIC, bench.resamples)
+    assert (found.a, found.b) == (a[METRIC].iloc[1], b[METRIC].iloc[0])
+    assert comparison.difference(a, b.assign(fold="1"), METRIC, bench.resamples).n_categories == 0
+
+
 def test_a_method_does_not_differ_from_itself():
     bench = Bench()
     a = table(bench, 0.8)
@@ -169,7 +178,6 @@ def test_each_category_by_itself_with_holm():
 
 
 def test_ties_with_the_best():
-    """The best is the one with most categories, however good another is in few."""
     bench = Bench()
     groups = {
         "good": table(bench, 0.93, seed=1),
@@ -191,6 +199,12 @@ def test_ties_with_the_best():
     alone = comparison.difference(groups[best], groups["lucky"], METRIC, bench.resamples)
     assert alone.n_categories == 1
     assert comparison.tied_with_best({"failed": groups["failed"]}, METRIC, bench.resamples) == {"failed": None}
+
+
+def test_the_best_is_one_with_most_categories_however_good_another_is_in_few():
+    bench = Bench()
+    groups = {"good": table(bench, 0.8, seed=1), "lucky": table(bench, 0.999, seed=4, where="a")}
+    assert comparison.tied_with_best(groups, METRIC, bench.resamples) == {"good": True, "lucky": False}
 
 
 @pytest.mark.slow
@@ -227,6 +241,8 @@ def test_a_floor_counts_only_where_it_and_the_method_have_both_been():
     assert method[METRIC].mean() < easy[METRIC].mean()
     assert comparison.below(method, [easy], METRIC, bench.resamples) is False
     assert comparison.below(method, [table(bench, 0.9, where="bz", seed=3)], METRIC, bench.resamples) is True
+    mixed = pd.concat([table(bench, 0.6, where="b", seed=3), table(bench, 0.9999, where="yz")])
+    assert comparison.below(method, [mixed], METRIC, bench.resamples) is False
     assert comparison.below(method, [table(bench, 0.9, where="z")], METRIC, bench.resamples) is None
 
 
