@@ -91,6 +91,12 @@ def test_constant_scores_and_a_calibration_without_defects():
     assert found.as_dict()["shuffled_auroc"] == 0.5
 
 
+def test_one_image_says_nothing_of_a_distribution():
+    found, _ = checked((np.array([9.0, 1.0, 2.0]), np.array([1, 0, 0])), (np.arange(4.0), np.array([0, 0, 1, 1])))
+    assert np.isnan(found.ks_anomalous_p)
+    assert not np.isnan(found.ks_normal_p)
+
+
 def test_a_broken_measurement_is_noted():
     sane = Sanity(0.5, 0.01, 0.5, 0.5)
     assert remarks(sane, 0.9) == []

@@ -48,6 +48,14 @@ def test_brightness_finds_a_brighter_a_darker_a_flatter_and_a_rougher_image():
     assert odd.min() > 2 * usual.max()
 
 
+def test_brightness_sees_the_same_pixels_in_another_order():
+    ramp = np.linspace(50, 200, 32 * 32).reshape(32, 32, 1).repeat(3, 2)
+    smooth = [np.uint8(ramp + i % 3) for i in range(9)]
+    mixed = np.random.default_rng(0).permutation(smooth[0].reshape(-1, 3)).reshape(32, 32, 3)
+    usual, odd = fitted("brightness", smooth).predict([smooth[1], mixed]).scores
+    assert odd > 10 * usual
+
+
 def test_brightness_without_correlations_by_hand():
     """Flat images of 10 and 30: mean and quantiles are 20 -+ 10, the other statistics 0, in each of 3 channels."""
     flat = lambda value: np.full((5, 5, 3), value, np.uint8)  # noqa: E731
@@ -86,9 +94,9 @@ def test_deep_knn_is_the_brute_force_distance_of_pooled_features(k, used):
     import torch
 
     name = "random@timm:resnet18"
-    memory, shown = noise(6, 0, 255, shape=(32, 32)), noise(4, 0, 255, shape=(32, 32), seed=1)
+    memory, shown = noise(6, 0, 255, shape=(64, 64)), noise(4, 0, 255, shape=(64, 64), seed=1)
     torch.manual_seed(0)
-    method = fitted("deep_knn", memory, backbone=name, size=32, k=k)
+    method = fitted("deep_knn", memory, backbone=name, size=64, k=k)
     backbone = method.backbone_
     assert isinstance(backbone, backbones.Backbone)
 
