@@ -92,18 +92,7 @@ def read_scores(file: Path) -> dict[Part, pd.Series]:
         DataError: The file cannot be read, lacks a column or a path, names a path twice, or a score is no finite
             number.
     """
-    if file.is_dir():
-        raise DataError(f"{file}: cannot be read as a CSV or Parquet table (it is a folder).")
-    try:
-        if file.suffix.lower() in (".parquet", ".pq"):
-            table = pd.read_parquet(file)
-        else:
-            table = pd.read_csv(
-                file, dtype=dict.fromkeys(("path", "score", *_PARTS), str), keep_default_na=False, index_col=False
-            )
-    except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({said}).") from None
+    table = _read_table(file)
     for column in ("path", "score"):
         if column not in table:
             found = ", ".join(map(str, table.columns))
@@ -125,6 +114,20 @@ def read_scores(file: Path) -> dict[Part, pd.Series]:
     for path, value, seed, fold in zip(paths, scores, *parts, strict=True):
         rows.setdefault((seed, fold), {})[path] = float(value)
     return {part: pd.Series(found) for part, found in rows.items()}
+
+
+def _read_table(file: Path) -> pd.DataFrame:
+    if file.is_dir():
+        raise DataError(f"{file}: cannot be read as a CSV or Parquet table (it is a folder).")
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(file)
+        return pd.read_csv(
+            file, dtype=dict.fromkeys(("path", "score", *_PARTS), str), keep_default_na=False, index_col=False
+        )
+    except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({said}).") from None
 
 
 def relative(scores: pd.Series, file: Path, dataset: Choice, root: Path) -> dict[str, float]:

@@ -5,7 +5,7 @@ The runner and the reading of other tools' scores both end here, so that the sam
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -88,7 +88,7 @@ def measure(base: Record, table: Table, split: Split, rule: Rule, prediction: Pr
         "accuracy_by_defect": image_metrics.accuracy_by_defect(
             test["score"], test["label"], list(test["defect"]), threshold
         ),
-        "intervals": _intervals(_known(asdict(measured)) | located.metrics, resamples, split.test),
+        "intervals": _intervals(_known(asdict(measured)) | located.metrics, resamples),
         "sanity": checks.as_dict(),
         "leaks": leaks,
         "notes": [*base.notes, *_said_of(leaks), *sanity.remarks(checks, measured.auroc)],
@@ -123,12 +123,16 @@ def _keys(job: Job, items: Sequence[Item]) -> list[str]:
 
 
 def _intervals(
-    metrics: Metrics, resamples: dict[str, NDArray[np.float64]], items: Sequence[Item]
+    metrics: Mapping[str, Any], resamples: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, tuple[float, float]]:
     found = {}
+    tp, fn, fp, tn = (metrics[name] for name in ("tp", "fn", "fp", "tn"))
     for name, values in resamples.items():
         if (estimate := metrics.get(name)) is not None:
-            spread = statistics.standard_error(estimate, values, count(items, ANOMALOUS), count(items, NORMAL))
+            if name == "balanced_accuracy":
+                spread = statistics.balanced_accuracy_error(values, tp, fn, fp, tn)
+            else:
+                spread = statistics.standard_error(estimate, values, tp + fn, fp + tn)
             found[name] = statistics.interval(estimate, spread)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
 

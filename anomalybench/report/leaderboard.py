@@ -182,10 +182,9 @@ def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resa
              "protocol": ground[1], "published": said[method, *ground], "tied_with_best": ties[method]}
             for method, group in groups.items()
         ]  # fmt: skip
-        floors = [
-            row["auroc"] for row in found if row["method"].partition("(")[0] in FLOORS and row["auroc"] == row["auroc"]
-        ]
-        rows += [{**row, "below_floor": _below(row, floors)} for row in found]
+        floors = [good[method] for method in groups if _is_floor(method)]
+        below = {m: comparison.below(good[m], floors, "auroc", resamples) for m in groups if not _is_floor(m)}
+        rows += [{**row, "below_floor": below.get(row["method"])} for row in found]
     table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
     return table.sort_values(
         ["dataset", "protocol", "auroc", "method"], ascending=[True, True, False, True], ignore_index=True
@@ -217,8 +216,5 @@ def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
     return math.fsum(means) / len(means) if means else math.nan
 
 
-def _below(row: Mapping[str, Any], floors: Sequence[float]) -> bool | None:
-    """Whether the interval does not lie above the best floor; None for a floor, or where nothing is known."""
-    if row["method"].partition("(")[0] in FLOORS or not floors or row["auroc_low"] != row["auroc_low"]:
-        return None
-    return bool(row["auroc_low"] <= max(floors))
+def _is_floor(method: str) -> bool:
+    return method.partition("(")[0] in FLOORS
