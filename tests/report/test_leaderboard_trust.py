@@ -39,12 +39,16 @@ def rows(*records, **options):
 
 
 def test_intervals_of_means():
-    """Two categories with a standard error of .03: .03 / sqrt 2 on the logit scale."""
+    """Two categories with a standard error of .03, each on the logit scale; distances to the limits in quadrature."""
     (row,) = rows(record(0.8), record(0.9, category="b")).values()
-    reach = 1.959964 * 0.03 / math.sqrt(2) / (0.85 * 0.15)
-    logit = math.log(0.85 / 0.15)
-    limits = [1 / (1 + math.exp(-(logit + sign * reach))) for sign in (-1, 1)]
-    assert [row["auroc_low"], row["auroc_high"]] == pytest.approx(limits, abs=1e-6)
+    reaches = []
+    for sign in (-1, 1):
+        away = []
+        for value in (0.8, 0.9):
+            logit = math.log(value / (1 - value)) + sign * 1.959964 * 0.03 / (value * (1 - value))
+            away.append(1 / (1 + math.exp(-logit)) - value)
+        reaches.append(sign * math.hypot(*away) / 2)
+    assert [row["auroc_low"], row["auroc_high"]] == pytest.approx([0.85 + reach for reach in reaches], abs=1e-6)
     assert row["balanced_accuracy_low"] < row["balanced_accuracy"] == pytest.approx(0.8)
     assert row["balanced_accuracy"] < row["balanced_accuracy_high"]
 
