@@ -105,6 +105,10 @@ class Dataset(ABC):
             raise unknown(f"category of {self.name} in {root}", category, known)
         items = sorted(map(self._grouped, self.items(root, category)), key=lambda item: item.path)
         _check(self.name, root, category, items)
+        return self.thin(items)
+
+    def thin(self, items: Sequence[Item]) -> list[Item]:
+        """As many of the items as `max_normal` and `max_anomalous` allow, sorted by path."""
         normal = [item for item in items if item.label == NORMAL]
         anomalous = [item for item in items if item.label == ANOMALOUS]
         kept = _thin(normal, self.max_normal) + _thin(anomalous, self.max_anomalous)
