@@ -1,5 +1,7 @@
 """What the command line draws with rich: tables, progress bars, and text that is never read as markup."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,11 +10,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
+    from anomalybench.bench.data_check import Report
     from anomalybench.bench.executor import Finished, Plan
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
     from anomalybench.report.verdicts import Ground
 
+_NAMED = 6
 _CAPTION = (
     "positive = anomalous; oracle = best threshold picked on test, a bound and not a result; small numbers = 95 % "
     "interval over test images;\n= after a name: cannot be told from the best; below floor: no better than random, "
@@ -150,6 +154,34 @@ def print_card(record: "Record") -> None:
             out.print(shown)
     for note in record.notes:
         warn(note)
+
+
+def print_data_report(report: "Report") -> None:
+    """Balance, sizes and findings of one category."""
+    out = console()
+    out.print(f"\n[b]{plain(report.dataset)}/{plain(report.category)}[/]: {report.n_images} images", highlight=False)
+    shown = table("own split", "label", "defect", "images", "masks")
+    for row in report.balance:
+        label = "anomalous" if row.label else "normal"
+        shown.add_row(*map(plain, (row.split or "", label, row.defect, row.images, row.masks)))
+    out.print(shown)
+    for name, counts in (("sizes", report.sizes), ("modes", report.modes)):
+        out.print(f"{name}: {plain(', '.join(f'{key} ({n})' for key, n in counts.items()))}", highlight=False)
+    if not report.findings:
+        out.print("[green]nothing leaks, nothing is wrong[/]")
+        return
+    found = table("severity", "kind", "files", "what and what to do")
+    for one in report.findings:
+        listed = ", ".join(one.paths[:_NAMED]) + (f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else "")
+        found.add_row(*map(plain, (one.severity, one.kind, listed, one.detail)))
+    out.print(found)
+
+
+@contextmanager
+def status() -> "Iterator[Callable[[str], None]]":
+    """A line that says what is being looked at, gone in the end; nothing where there is no terminal."""
+    with console(stderr=True).status("") as line:
+        yield lambda text: line.update(plain(text))
 
 
 def warn(text: str) -> None:
