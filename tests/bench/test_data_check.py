@@ -22,13 +22,13 @@ class Listed(Dataset):
     """Whatever items a test lists."""
 
     source: ClassVar[str] = "made by the test"
-    listed: tuple[Item, ...] = field(default=())
+    given: tuple[Item, ...] = field(default=())
 
     def categories(self, root: Path) -> list[str]:
         return ["bolt"]
 
     def items(self, root: Path, category: str) -> list[Item]:
-        return list(self.listed)
+        return list(self.given)
 
 
 def picture(seed, side=SIDE):
@@ -58,7 +58,7 @@ def items(tmp_path):
 
 
 def run(root, items, **options):
-    return check(Listed(listed=tuple(items), **options), root, "bolt")
+    return check(Listed(given=tuple(items), **options), root, "bolt")
 
 
 def kinds(report):
@@ -84,7 +84,7 @@ def test_faultless_images_give_no_finding(tmp_path, items):
 
 def test_an_unknown_category_is_refused(tmp_path, items):
     with pytest.raises(UsageError, match="bolt"):
-        check(Listed(listed=tuple(items)), tmp_path, "bold")
+        check(Listed(given=tuple(items)), tmp_path, "bold")
 
 
 def test_all_files_that_cannot_be_read_are_listed(tmp_path, items):
@@ -222,7 +222,7 @@ def test_what_is_listed_twice_missing_or_too_little(tmp_path, items):
 
 
 def test_the_listed_are_thinned_out_as_when_loaded(tmp_path, items):
-    plugin = Listed(listed=tuple(items), max_normal=5, max_anomalous=2)
+    plugin = Listed(given=tuple(items), max_normal=5, max_anomalous=2)
     (tmp_path / "good/00.png").write_bytes((tmp_path / "good/01.png").read_bytes())
     kept = {item.path for item in plugin.load(tmp_path, "bolt")}
     report = check(plugin, tmp_path, "bolt")
