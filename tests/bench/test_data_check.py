@@ -107,6 +107,7 @@ def test_all_files_that_cannot_be_read_are_listed(tmp_path, items):
     assert all(finding.severity == "error" and "Replace or remove it." in finding.detail for finding in broken)
     assert "does not exist" in broken[0].detail
     assert "0 bytes" in broken[1].detail
+    assert "does not exist" in broken[6].detail
     assert report.errors
     assert not report.leaks
     assert report.n_images == 16
@@ -140,6 +141,22 @@ def test_one_cluster_is_one_finding(tmp_path, items):
     assert finding.paths == ("good/03.png", "good/a.bmp", "good/b.jpg")
     assert "within train, 3 good" in finding.detail
     assert "--group-by" in finding.detail
+
+
+def test_two_clusters_are_two_findings(tmp_path, items):
+    save(tmp_path, "good/00.bmp", picture(0))
+    Image.fromarray(picture(9)).save(tmp_path / "good/b.jpg", quality=80)
+    more = [Item(path, "bolt", 0, split="train") for path in ("good/00.bmp", "good/b.jpg")]
+    assert kinds(run(tmp_path, [*items, *more])) == [
+        ("exact_duplicate", "leak", ("good/00.bmp", "good/00.png")),
+        ("near_duplicate", "leak", ("good/09.png", "good/b.jpg")),
+    ]
+
+
+def test_the_same_pixels_in_another_shape_are_another_picture(tmp_path, items):
+    save(tmp_path, "good/00.png", picture(0))
+    save(tmp_path, "good/01.png", picture(0).reshape(SIDE // 2, SIDE * 2, 3))
+    assert [kind for kind, _, _ in kinds(run(tmp_path, items))] == ["mixed_sizes"]
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -213,6 +230,8 @@ def test_images_of_one_colour_are_remarked_on_and_not_compared(tmp_path, items):
     for i in (0, 1):
         save(tmp_path, f"good/0{i}.png", np.full((SIDE, SIDE, 3), 50 + i, np.uint8))
     assert kinds(run(tmp_path, items)) == [("blank", "remark", ("good/00.png", "good/01.png"))]
+    few = [kind for kind, _, _ in kinds(run(tmp_path, items[:12]))]
+    assert few == ["blank", "too_few"]
 
 
 def test_what_is_listed_twice_missing_or_too_little(tmp_path, items):

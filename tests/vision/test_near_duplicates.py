@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from anomalybench.datasets.synthetic import Synthetic
 from anomalybench.vision import near_duplicates
+from anomalybench.vision.images import read_rgb
 from anomalybench.vision.near_duplicates import Pair, candidates, find, perceptual_hash, thumbnail
 
 SIDE, MARGIN = 240, 16
@@ -170,3 +172,44 @@ def test_pairs_are_sorted_and_point_forward():
     pairs = find([*CLEAN, *(thumbnail(jpeg(picture)) for picture in PARTS[:4])])
     assert [(pair.first, pair.second) for pair in pairs] == [(i, 16 + i) for i in range(4)]
     assert all(isinstance(pair, Pair) for pair in pairs)
+
+
+def test_peaks_are_measured_between_pixels_and_trusted_if_their_neighbours_agree():
+    shifts = np.arange(near_duplicates._SHIFTS)
+    surface = 0.9 - 0.01 * ((shifts[:, None] - 20.3) ** 2 + (shifts - 7.6) ** 2)
+    surfaces = np.repeat(surface[None], near_duplicates._GRID**2, axis=0).astype(np.float32)
+    surfaces[7] = np.roll(surfaces[7], 5, axis=0)
+    surfaces[8] = np.roll(surfaces[8], 2, axis=0)
+    values, trusted = near_duplicates._peaks(surfaces)
+    assert np.allclose(values, 0.9, atol=1e-4)
+    assert np.flatnonzero(~trusted).tolist() == [7]
+
+
+def test_lucky_matches_that_do_not_move_together_are_no_evidence():
+    """The edge of one large blob matches some edge of any other, each in another direction."""
+
+    def blobs(seed):
+        rng = np.random.default_rng(seed)
+        field = 128 + 40 * np.sign(ndimage.gaussian_filter(rng.normal(0, 1, ROWS.shape), 36))
+        disc = np.where(np.hypot(ROWS - 136, COLUMNS - 136) < 90, field, 60)
+        return np.repeat(disc.astype(np.uint8)[..., None], 3, axis=2)
+
+    shots = [thumbnail(shot(blobs(0), seed)) for seed in range(6)]
+    pairs = find([*(thumbnail(inner(blobs(seed))) for seed in range(1, 31)), *shots])
+    assert {i for pair in linked(pairs) for i in pair} == set(range(30, 36))
+
+
+def test_both_images_of_a_pair_must_find_it_out_of_the_ordinary():
+    """Crops of some look-alikes are alike among each other, but each is also like its own kind."""
+    plugin = Synthetic(n_normal=40, n_anomalous=0)
+    root = plugin.root(None)
+    pictures = [read_rgb(root / item.path) for item in plugin.items(root, "disc")]
+    cropped = [picture[4:-4, 4:-4] for picture in pictures[:8]]
+    assert not [p for p in find([thumbnail(p) for p in [*pictures, *cropped]]) if p.second - p.first != 40]
+
+
+def test_noise_of_one_grey_level_is_no_detail():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 2, (14, 192, 192)).astype(np.uint8)
+    noise[13, 40:] = noise[2, 40:]
+    assert find(list(100 + noise)) == []
