@@ -16,7 +16,7 @@ def nearest(queries: NDArray[np.float32], memory: NDArray[np.float32], k: int) -
         distances = (block**2).sum(1)[:, None] - 2 * block @ memory.T.astype(np.float64) + squares
         places = np.argsort(distances, axis=1, kind="stable")[:, :k]
         # The expansion above cancels; the few distances that count are computed again from the differences.
-        exact = np.linalg.norm(block[:, None] - memory[places], axis=2)
-        found.append((exact, places))
+        exact = [np.linalg.norm(block - memory[place], axis=1) for place in places.T]
+        found.append((np.stack(exact, axis=1), places))
     distances, places = (np.concatenate(part) for part in zip(*found, strict=True))
     return distances, places

@@ -20,7 +20,9 @@ seeds: [0, 1]
 """
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["list"], ["show"], ["leaderboard"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["list"], ["show"], ["leaderboard"], ["score"], ["compare"], ["data", "split"]]
+)
 def test_help(cli, command):
     result = cli(*command, "--help")
     assert result.exit_code == 0
@@ -35,7 +37,11 @@ def test_help_names_every_command_and_run_help_every_option(cli):
         assert f"--{option} " in shown
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "suites"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["list", "methods"], ["list", "suites"], ["score", "--help"], ["compare", "--help"],
+     ["data", "split", "--help"], ["reference", "check", "--help"], ["show", "--help"]],
+)  # fmt: skip
 def test_help_and_lists_are_quick_because_they_load_no_torch(arguments):
     code = (
         "import sys\nfrom anomalybench.cli import main\nsys.argv[0] = 'anomalybench'\n"

@@ -7,7 +7,8 @@ writes it down) is for its user to say; nothing here can check that.
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast, get_args
 
@@ -31,6 +32,10 @@ PREFIX = "external:"
 _ENDINGS = (".npy", ".tiff", ".tif")
 _COMMON = 256
 _NAMED = 5
+_PARTS = ("seed", "fold")
+Part = tuple[str | None, str | None]
+"""Seed and fold that scores were made for."""
+_SEARCHED = 10_000
 
 
 def choice(name: str) -> Choice:
@@ -61,60 +66,88 @@ def outcomes(
         raise unknown("kind of supervision", learns_from, kinds)
     scores, found = read_scores(file), []
     tables: dict[tuple[str, str], Table] = {}
-    placed: dict[str, dict[str, float]] = {}
+    placed: dict[tuple[str, Part], dict[str, float]] = {}
     for job in jobs:
         dataset = job.dataset.model_dump_json()
         key = dataset, job.category
         if key not in tables:
             tables[key] = load_table(job.dataset, job.category, data)
-        if dataset not in placed:
-            placed[dataset] = relative(scores, file, job.dataset, tables[key].root)
-        found.append(score(job, tables[key], placed[dataset], maps, learns_from))
+        part = _part(job, scores, file)
+        if (dataset, part) not in placed:
+            placed[dataset, part] = relative(scores[part], file, job.dataset, tables[key].root)
+        found.append(score(job, tables[key], placed[dataset, part], maps, learns_from))
     return found
 
 
-def read_scores(file: Path) -> pd.Series:
+def read_scores(file: Path) -> dict[Part, pd.Series]:
     """Scores by path, as written in a CSV or Parquet file with the columns path and score.
 
+    A tool that was trained anew for every seed or fold has a score for each: the columns seed and fold, both optional,
+    say for which one a row holds, as in what `data split` writes.
+
+    Returns:
+        For each seed and fold in the file the scores by path; None stands for a column that is not there.
+
     Raises:
-        DataError: The file cannot be read, lacks a column, names a path twice, or a score is no finite number.
+        DataError: The file cannot be read, lacks a column or a path, names a path twice, or a score is no finite
+            number.
     """
-    try:
-        if file.suffix.lower() in (".parquet", ".pq"):
-            table = pd.read_parquet(file)
-        else:
-            table = pd.read_csv(file, dtype={"path": str}, float_precision="round_trip")
-    except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
-        raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({str(error).splitlines()[0]}).") from None
+    table = _read_table(file)
     for column in ("path", "score"):
         if column not in table:
             found = ", ".join(map(str, table.columns))
             raise DataError(f"{file}: the column '{column}' is missing; found {found}.")
-    scores = pd.to_numeric(table["score"], errors="coerce").astype(np.float64)
-    bad = table.loc[~np.isfinite(scores), "path"]
+    if table.empty:
+        raise DataError(f"{file}: the table has no rows.")
+    paths = table["path"].fillna("").astype(str)
+    if blank := int((paths.str.strip() == "").sum()):
+        raise DataError(f"{file}: {blank} of {len(table)} rows have no path.")
+    scores = np.array([_number(score) for score in table["score"]], np.float64)
+    bad = paths[~np.isfinite(scores)]
     if len(bad):
         raise DataError(f"{file}: {len(bad)} scores are missing or no finite numbers: {_named(bad)}.")
-    if len(twice := table.loc[table["path"].duplicated(), "path"]):
+    absent = pd.Series([None] * len(table), table.index, object)
+    parts = [table[name].map(_plain) if name in table else absent for name in _PARTS]
+    if len(twice := paths[pd.concat([paths, *parts], axis=1).duplicated()]):
         raise DataError(f"{file}: {len(twice)} paths are listed twice: {_named(twice)}.")
-    return pd.Series(scores.to_numpy(), index=table["path"].astype(str))
+    rows: dict[Part, dict[str, float]] = {}
+    for path, value, seed, fold in zip(paths, scores, *parts, strict=True):
+        rows.setdefault((seed, fold), {})[path] = float(value)
+    return {part: pd.Series(found) for part, found in rows.items()}
+
+
+def _read_table(file: Path) -> pd.DataFrame:
+    if file.is_dir():
+        raise DataError(f"{file}: cannot be read as a CSV or Parquet table (it is a folder).")
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            return pd.read_parquet(file)
+        return pd.read_csv(
+            file, dtype=dict.fromkeys(("path", "score", *_PARTS), str), keep_default_na=False, index_col=False
+        )
+    except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({said}).") from None
 
 
 def relative(scores: pd.Series, file: Path, dataset: Choice, root: Path) -> dict[str, float]:
     """The scores by path in the dataset, whether they were written relative to its root or in full.
 
     Raises:
-        DataError: A path is not one of the dataset's, in whatever category.
+        DataError: A path is not one of the dataset's, in whatever category, or is written in two ways.
     """
     plugin = build_dataset(dataset)
     known = {item.path for category in plugin.categories(root) for item in plugin.items(root, category)}
-    places = {path: _place(path, root) for path in scores.index}
-    if strange := [path for path, place in places.items() if place not in known]:
-        near = unknown("path", strange[0], known) if len(known) < 10_000 else ""
+    places = {path: _place(path, root, known) for path in scores.index}
+    if strange := [path for path, place in places.items() if place is None]:
         raise DataError(
             f"{file}: {len(strange)} of {len(scores)} paths are not in {dataset.name} at {root}: {_named(strange)}. "
-            f"Paths are relative to that folder. {near}"
+            f"Paths are relative to that folder, like {min(known)}.{_nearest(strange[0], known)}"
         )
-    return {places[path]: float(value) for path, value in scores.items()}
+    found = pd.Series(places)
+    if len(twice := found[found.duplicated(keep=False)]):
+        raise DataError(f"{file}: {len(twice)} paths are listed twice, spelt differently: {_named(twice.index)}.")
+    return {place: float(scores[path]) for path, place in places.items() if place is not None}
 
 
 def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None, supervision: str | None) -> Outcome:
@@ -155,6 +188,22 @@ def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None
     return outcome
 
 
+def _part(job: Job, scores: Mapping[Part, pd.Series], file: Path) -> Part:
+    """Which of the file's scores are the job's."""
+    for part in scores:
+        if part[0] in (None, str(job.seed)) and part[1] in (None, job.fold):
+            return part
+    fold = f", fold {job.fold}" if job.fold else ""
+    raise DataError(f"{file}: has no scores for seed {job.seed}{fold}, by its columns seed and fold.")
+
+
+def _plain(cell: object) -> str:
+    """A cell of the columns seed and fold as jobs spell it."""
+    if isinstance(cell, float):
+        return "" if math.isnan(cell) else f"{cell:g}"
+    return "" if cell is None else str(cell).strip()
+
+
 def _seen(split: Split, supervision: str | None) -> tuple[int, int]:
     normal = measure.count(split.train, NORMAL)
     anomalous = len(split.train) - normal
@@ -162,13 +211,27 @@ def _seen(split: Split, supervision: str | None) -> tuple[int, int]:
     return (normal if learned or supervision == "normals" else 0), (anomalous if learned else 0)
 
 
-def _place(path: str, root: Path) -> str:
-    full = os.path.normpath(root.resolve() / path.replace("\\", "/"))
-    return Path(os.path.relpath(full, root.resolve())).as_posix()
+def _number(text: object) -> float:
+    try:
+        return float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _place(path: str, root: Path, known: Container[str]) -> str | None:
+    """The path in the dataset, or None; a path in full may name the root as the user did, or as links resolve it."""
+    for base in (root.absolute(), root.resolve()):
+        full = os.path.normpath(base / path.replace("\\", "/"))
+        place = Path(os.path.relpath(full, base)).as_posix()
+        if place in known:
+            return place
+    return None
 
 
 def _maps(folder: Path, items: Sequence[Item]) -> tuple[NDArray[np.float16], list[str]]:
     """Maps n x h x w, and what was done to them."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of maps.")
     files = [_map_file(folder, item) for item in items]
     if missing := [item.path for item, file in zip(items, files, strict=True) if file is None]:
         raise DataError(
@@ -194,10 +257,10 @@ def _read_map(file: Path) -> NDArray[np.float16]:
         else:
             with Image.open(file) as image:
                 values = np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # numpy and pillow raise many kinds for a file that is not what it should be
         raise DataError(f"{file}: cannot be read as a map ({error}).") from None
     values = np.squeeze(values)
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiu":
         raise DataError(f"{file}: a map is height x width, this is {values.shape} of {values.dtype}.")
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
@@ -207,6 +270,11 @@ def _read_map(file: Path) -> NDArray[np.float16]:
     return np.asarray(half, np.float16)
 
 
-def _named(paths: Sequence[str] | pd.Series) -> str:
+def _nearest(path: str, known: Collection[str]) -> str:
+    near = get_close_matches(path, known, n=1, cutoff=0.8) if len(known) < _SEARCHED else []
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _named(paths: Iterable[str]) -> str:
     listed = list(paths)
     return ", ".join(map(str, listed[:_NAMED])) + (", ..." if len(listed) > _NAMED else "")

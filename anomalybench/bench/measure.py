@@ -5,7 +5,7 @@ The runner and the reading of other tools' scores both end here, so that the sam
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -68,7 +68,8 @@ def measure(base: Record, table: Table, split: Split, rule: Rule, prediction: Pr
     known, test = (scores[scores["split"] == part] for part in ("calibration", "test"))
     threshold = rule.fit(known["score"], known["label"])
     measured = image_metrics.measure(test["score"], test["label"], threshold)
-    weight = statistics.weights(_keys(base.job, split.test))
+    keys = _keys(base.job, split.test)
+    weight = statistics.weights(keys)
     resamples = statistics.resample(test["score"], test["label"], threshold, weight)
     located = localise.Located()
     if maps is not None:
@@ -88,7 +89,9 @@ def measure(base: Record, table: Table, split: Split, rule: Rule, prediction: Pr
         "accuracy_by_defect": image_metrics.accuracy_by_defect(
             test["score"], test["label"], list(test["defect"]), threshold
         ),
-        "intervals": _intervals(_known(asdict(measured)) | located.metrics, resamples, split.test),
+        "intervals": _intervals(
+            _known(asdict(measured)) | located.metrics, resamples, _objects(split.test, keys, measured)
+        ),
         "sanity": checks.as_dict(),
         "leaks": leaks,
         "notes": [*base.notes, *_said_of(leaks), *sanity.remarks(checks, measured.auroc)],
@@ -122,13 +125,31 @@ def _keys(job: Job, items: Sequence[Item]) -> list[str]:
     return [f"{job.dataset.name}/{job.category}/{name}" for name in names]
 
 
+def _objects(
+    items: Sequence[Item], keys: Sequence[str], measured: image_metrics.ImageMetrics
+) -> tuple[float, float, float, float]:
+    """The confusion matrix (tp, fn, fp, tn) in objects instead of shots: many shots of one say no more than one."""
+    tp, fn, fp, tn = measured.tp, measured.fn, measured.fp, measured.tn
+    bad, good = (
+        len({key for item, key in zip(items, keys, strict=True) if item.label == label}) / count(items, label)
+        for label in (ANOMALOUS, NORMAL)
+    )
+    return tp * bad, fn * bad, fp * good, tn * good
+
+
 def _intervals(
-    metrics: Metrics, resamples: dict[str, NDArray[np.float64]], items: Sequence[Item]
+    metrics: Mapping[str, Any],
+    resamples: Mapping[str, NDArray[np.float64]],
+    confusion: tuple[float, float, float, float],
 ) -> dict[str, tuple[float, float]]:
     found = {}
+    tp, fn, fp, tn = confusion
     for name, values in resamples.items():
         if (estimate := metrics.get(name)) is not None:
-            spread = statistics.standard_error(estimate, values, count(items, ANOMALOUS), count(items, NORMAL))
+            if name == "balanced_accuracy":
+                spread = statistics.balanced_accuracy_error(values, tp, fn, fp, tn)
+            else:
+                spread = statistics.standard_error(estimate, values, tp + fn, fp + tn)
             found[name] = statistics.interval(estimate, spread)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
 

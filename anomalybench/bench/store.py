@@ -81,7 +81,7 @@ class Store:
                 yield record
 
     def beside(self, jobs: Iterable[Job], methods: str = "*") -> list[Record]:
-        """Whole records of the same images, split the same way, as these jobs.
+        """Whole records of the same images, split the same way and with the same threshold rule, as these jobs.
 
         Args:
             jobs: The jobs.
@@ -170,7 +170,7 @@ def _write(folder: Path, outcome: Outcome) -> Record:
 
 
 def _ground(job: Job) -> str:
-    return job.model_dump_json(include={"dataset", "category", "protocol", "fold", "seed"})
+    return job.model_dump_json(include={"dataset", "category", "protocol", "fold", "seed", "threshold"})
 
 
 def _replace(aside: Path, target: Path) -> None:

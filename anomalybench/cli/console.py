@@ -1,5 +1,7 @@
 """What the command line draws with rich: tables, progress bars, and text that is never read as markup."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,16 +10,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
+    from anomalybench.bench.data_check import Report
     from anomalybench.bench.executor import Finished, Plan
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
     from anomalybench.report.verdicts import Ground
 
+_NAMED = 6
 _CAPTION = (
     "positive = anomalous; oracle = best threshold picked on test, a bound and not a result; small numbers = 95 % "
     "interval over test images;\n= after a name: cannot be told from the best; below floor: no better than random, "
     "brightness or pixel_knn"
 )
+_NAME_WIDTH = 30
 _SHOWN = {
     "method": "method", "supervision": "learns from", "dataset": "dataset", "protocol": "protocol", "status": "status",
     "n_categories": "cat.", "auroc": "auroc", "balanced_accuracy": "bal. acc.", "oracle_balanced_accuracy": "oracle",
@@ -29,8 +34,8 @@ def console(*, stderr: bool = False) -> "Console":
     """A console as wide as the terminal, or wide enough for the tables where there is none."""
     from rich.console import Console
 
-    found = Console(stderr=stderr)
-    return found if found.is_terminal else Console(stderr=stderr, width=140)
+    found = Console(stderr=stderr, emoji=False)
+    return found if found.is_terminal else Console(stderr=stderr, width=140, emoji=False)
 
 
 def table(*columns: str, **options: Any) -> "RichTable":
@@ -65,6 +70,7 @@ def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
     import pandas as pd
 
     shown = table(*_SHOWN.values(), caption=_CAPTION)
+    shown.columns[0].min_width = min(_NAME_WIDTH, max((len(name) for name in leaderboard["method"]), default=0) + 2)
     for row in leaderboard.to_dict("records"):
         cells = ["" if pd.isna(row[name]) else _number(row[name]) for name in _SHOWN]
         cells[0] += " =" if row["tied_with_best"] is True else ""
@@ -98,9 +104,10 @@ def print_ground(ground: "Ground") -> None:
     for pair in ground.pairs:
         rows = [("all", pair.whole), *(pair.by_category.items() if len(ground.pairs) == 1 else ())]
         for name, d in rows:
-            limits = f"{d.interval.low:+.3f} to {d.interval.high:+.3f}"
+            known = d.p == d.p
+            limits, p = (f"{d.interval.low:+.3f} to {d.interval.high:+.3f}", f"{d.p:.2g}") if known else ("unknown", "")
             tested = f"{pair.wilcoxon:.2g}" if name == "all" and k > 1 else ""
-            cells = (pair.a, pair.b, name, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.value:+.3f}", limits, f"{d.p:.2g}", tested)
+            cells = (pair.a, pair.b, name, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.value:+.3f}", limits, p, tested)
             shown.add_row(*map(plain, cells))
     out.print(shown)
     if len(ground.ranking.methods) > 2 and k > 1:
@@ -108,7 +115,7 @@ def print_ground(ground: "Ground") -> None:
         listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
         out.print(f"Mean ranks over {k} categories: {plain(listed)}", soft_wrap=True, highlight=False)
     best = ground.ranking.methods[0]
-    told = [pair.sentence() for pair in ground.pairs if best in (pair.a, pair.b)]
+    told = [pair.sentence() for pair in ground.pairs if not k or best in (pair.a, pair.b)]
     for text in (*told, *ground.remarks):
         out.print(f"- {plain(text)}", soft_wrap=True, highlight=False)
 
@@ -147,6 +154,34 @@ def print_card(record: "Record") -> None:
             out.print(shown)
     for note in record.notes:
         warn(note)
+
+
+def print_data_report(report: "Report") -> None:
+    """Balance, sizes and findings of one category."""
+    out = console()
+    out.print(f"\n[b]{plain(report.dataset)}/{plain(report.category)}[/]: {report.n_images} images", highlight=False)
+    shown = table("own split", "label", "defect", "images", "masks")
+    for row in report.balance:
+        label = "anomalous" if row.label else "normal"
+        shown.add_row(*map(plain, (row.split or "", label, row.defect, row.images, row.masks)))
+    out.print(shown)
+    for name, counts in (("sizes", report.sizes), ("modes", report.modes)):
+        out.print(f"{name}: {plain(', '.join(f'{key} ({n})' for key, n in counts.items()))}", highlight=False)
+    if not report.findings:
+        out.print("[green]nothing leaks, nothing is wrong[/]")
+        return
+    found = table("severity", "kind", "files", "what and what to do")
+    for one in report.findings:
+        listed = ", ".join(one.paths[:_NAMED]) + (f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else "")
+        found.add_row(*map(plain, (one.severity, one.kind, listed, one.detail)))
+    out.print(found)
+
+
+@contextmanager
+def status() -> "Iterator[Callable[[str], None]]":
+    """A line that says what is being looked at, gone in the end; nothing where there is no terminal."""
+    with console(stderr=True).status("") as line:
+        yield lambda text: line.update(plain(text))
 
 
 def warn(text: str) -> None:

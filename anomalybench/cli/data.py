@@ -1,7 +1,9 @@
 """Commands about images alone: what is wrong with them, and how they are split."""
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +11,43 @@ from anomalybench.cli import console, options
 
 app = typer.Typer(no_args_is_help=True, help="Check a dataset's images, or write down how they are split.")
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset; see `list datasets`.")]
+
+
+@app.command()
+def check(
+    dataset: DatasetArgument,
+    categories: options.CategoriesOption = "",
+    settings: options.SettingsOption = None,
+    group_by: options.GroupByOption = None,
+    data: options.DataOption = None,
+    results: options.ResultsOption = options.RESULTS,
+) -> None:
+    """Look for what would falsify results: broken files, duplicates and near duplicates, bad masks, contradictions.
+
+    Exit code 1 if something leaks or is wrong. What is found is written to data_checks/ in the results folder, too.
+    """
+    from anomalybench.bench import data_check, suite
+    from anomalybench.core import places
+    from anomalybench.core.errors import unknown
+    from anomalybench.core.job import Choice
+
+    given = options.settings(settings)
+    params = {key.removeprefix(f"{dataset}."): value for key, value in given.items()}
+    if strange := [key for key in given if not key.startswith(f"{dataset}.")]:
+        raise unknown("name in --set", strange[0].partition(".")[0], [dataset])
+    plugin = suite.build_dataset(Choice(name=dataset, params=params | ({"group_by": group_by} if group_by else {})))
+    root = plugin.root(places.data(data))
+    wanted = options.split(categories) or plugin.categories(root)
+    with console.status() as say:
+        reports = []
+        for category in wanted:
+            say(f"{dataset}/{category}")
+            reports.append(data_check.check(plugin, root, category))
+    for report in reports:
+        console.print_data_report(report)
+    console.print_files([_write_json(results, dataset, data_check.to_json(reports))])
+    if any(report.leaks or report.errors for report in reports):
+        sys.exit(1)
 
 
 @app.command()
@@ -49,3 +88,15 @@ def split(
     except OSError as error:
         raise StoreError(f"{out}: cannot be written ({error.strerror}).") from None
     console.print_files([out])
+
+
+def _write_json(results: Path, dataset: str, content: dict[str, Any]) -> Path:
+    from anomalybench.core.errors import StoreError
+
+    file = results / "data_checks" / f"{dataset}.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written ({error.strerror}). Name another: --results DIR.") from None
+    return file

@@ -1,5 +1,6 @@
 """Commands that compare results with pinned ones, and pin them."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,8 +31,9 @@ def check(suite: SuiteName, data: DataOption = None, results: ResultsOption = RE
         console.console().print(f"{len(rows)} numbers are where they were pinned.")
         return
     console.print_frame(differing, f"{len(differing)} of {len(rows)} numbers differ from the pinned ones")
-    accept = f"anomalybench reference accept {suite} --results {results}"
-    console.console().print(f"If that is meant: {console.plain(accept)}", soft_wrap=True)
+    where = ["--results", str(results), *(["--data", str(data)] if data else [])]
+    command = shlex.join(["anomalybench", "reference", "accept", suite, *where])
+    console.console().print(f"If that is meant: {console.plain(command)}", soft_wrap=True, highlight=False)
     sys.exit(1)
 
 

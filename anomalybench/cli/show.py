@@ -34,7 +34,7 @@ def show(
 
     cls = _find(name)
     if cls is None:
-        records = [record for record in Store(results).records() if record.job.id.startswith(name)]
+        records = [record for record in Store(results).records() if name and record.job.id.startswith(name)]
         if not records:
             plugins = [*registry.plugins("methods"), *registry.plugins("datasets")]
             raise unknown(f"name (and {results} holds no such job)", name, [*PROTOCOLS, *RULES, *plugins])

@@ -103,12 +103,20 @@ class Dataset(ABC):
         """
         if category not in (known := self.categories(root)):
             raise unknown(f"category of {self.name} in {root}", category, known)
-        items = sorted(map(self._grouped, self.items(root, category)), key=lambda item: item.path)
+        items = sorted(self.listed(root, category), key=lambda item: item.path)
         _check(self.name, root, category, items)
+        return self.thin(items)
+
+    def thin(self, items: Sequence[Item]) -> list[Item]:
+        """As many of the items as `max_normal` and `max_anomalous` allow, sorted by path."""
         normal = [item for item in items if item.label == NORMAL]
         anomalous = [item for item in items if item.label == ANOMALOUS]
         kept = _thin(normal, self.max_normal) + _thin(anomalous, self.max_anomalous)
         return sorted(kept, key=lambda item: item.path)
+
+    def listed(self, root: Path, category: str) -> list[Item]:
+        """`items`, tied together by `group_by`; nothing is checked."""
+        return [self._grouped(item) for item in self.items(root, category)]
 
     def _grouped(self, item: Item) -> Item:
         found = re.search(self.group_by, item.path) if self.group_by else None

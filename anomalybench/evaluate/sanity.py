@@ -60,7 +60,7 @@ def check(
 def remarks(found: Sanity, auroc: float) -> list[str]:
     """What is suspicious, in words; empty where nothing is."""
     said: list[str] = []
-    if auroc < _INVERTED:
+    if auroc < _INVERTED and found.permutation_p > 1 - _SUSPICIOUS:
         said.append(f"scores look inverted: ROC AUC {auroc:.3f}, although higher must mean more anomalous")
     if abs(found.shuffled_auroc - 0.5) > 0.1:
         said.append(f"with shuffled labels the ROC AUC is {found.shuffled_auroc:.3f} instead of .5: too few images?")

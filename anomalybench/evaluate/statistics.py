@@ -6,8 +6,10 @@ are paired, and what folds and seeds share is not counted as new evidence, witho
 object share a key. Metrics are stratified: each class keeps its share whatever it weighs.
 
 Intervals take the resamples' standard deviation on the logit scale around the estimate, because plain percentiles are
-too short where it matters. Share of 600 Gaussian trials whose true ROC AUC lay inside, percentiles against ours:
-30 + 30 images at .95: 92.0 against 96.3 %; at .98: 83.5 against 94.7 %; 100 + 100 at .98: 90.8 against 93.7 %.
+too short where it matters. Share of Gaussian trials whose true ROC AUC lay inside, percentiles (600 trials) against
+ours (1,000 to 2,000): 30 + 30 images at .95: 92.0 against 94.4 %; at .98: 83.5 against 97.1 %; 100 + 100 at .98: 90.8
+against 94.2 %. Paired tests reject true null hypotheses in 3 to 5 % of trials (60 + 60 images at .7 to .95), and ever
+less often nearer 1 and with fewer images: there they have little power.
 Where the test images are judged without any mistake, resamples agree and tell nothing; then Wilson's limit is taken.
 """
 
@@ -26,7 +28,7 @@ RESAMPLES = 2000
 LEVEL = 0.95
 Floats = NDArray[np.float64]
 Z = float(stats.norm.ppf((1 + LEVEL) / 2))
-_EXACT = 1e-9
+EXACT = 1e-9
 """Smaller differences are rounding."""
 
 
@@ -65,7 +67,7 @@ def resample(scores: ArrayLike, labels: ArrayLike, threshold: float, weight: NDA
     return {
         "auroc": (hits * (1 - fpr + falls / 2)).sum(1),
         "average_precision": (hits * np.divide(recall * y.sum(), called, where=called != 0, out=called * 0)).sum(1),
-        "balanced_accuracy": (positive[:, above].sum(1) + negative[:, ~above].sum(1)) / 2,
+        "balanced_accuracy": (positive @ above + negative @ ~above) / 2,
     }
 
 
@@ -78,9 +80,9 @@ def interval(estimate: float, spread: float) -> Interval:
     """
     if not np.isfinite(estimate + spread):
         return Interval(float("nan"), float("nan"))
-    if spread < _EXACT:
+    if spread < EXACT:
         return Interval(estimate, estimate)
-    if not _EXACT < estimate < 1 - _EXACT:
+    if not EXACT < estimate < 1 - EXACT:
         return Interval(max(0.0, estimate - Z * spread), min(1.0, estimate + Z * spread))
     reach = Z * spread / (estimate * (1 - estimate))
     return Interval(*(float(v) for v in stats.logistic.cdf(stats.logistic.ppf(estimate) + np.array([-reach, reach]))))
@@ -98,18 +100,35 @@ def standard_error(estimate: float, resamples: Floats, n_anomalous: float, n_nor
     known = resamples[np.isfinite(resamples)]
     if known.size < 2:
         return float("nan")
-    if min(estimate, 1 - estimate) < _EXACT and np.ptp(known) < _EXACT:
-        missed, alarmed = (Z**2 / (n + Z**2) for n in (n_anomalous, n_normal))
-        return math.hypot(missed, alarmed) / 2 / Z
+    if min(estimate, 1 - estimate) < EXACT and np.ptp(known) < EXACT:
+        return math.hypot(_wilson_error(n_anomalous), _wilson_error(n_normal)) / 2
     return float(known.std(ddof=1))
+
+
+def balanced_accuracy_error(resamples: Floats, tp: float, fn: float, fp: float, tn: float) -> float:
+    """Standard error of balanced accuracy: of the resamples, plus Wilson's for a class of which all are judged alike.
+
+    Resamples of such a class agree however few images it has: with 3 defects, all found, intervals from the resamples
+    alone held the true value in 75 % of trials.
+    """
+    known = resamples[np.isfinite(resamples)]
+    if known.size < 2:
+        return float("nan")
+    alike = [_wilson_error(a + b) / 2 for a, b in ((tp, fn), (fp, tn)) if min(a, b) < EXACT]
+    return math.hypot(float(known.std(ddof=1)), *alike)
+
+
+def _wilson_error(n: float) -> float:
+    """Distance of Wilson's limit from a share of 0 or 1 among n, in standard errors' units."""
+    return Z / (n + Z**2)
 
 
 def p_value(difference: float, spread: float) -> float:
     """Two-sided p-value of a difference with standard error `spread`; 1 if the methods never differ, NaN if unknown."""
     if not math.isfinite(difference + spread):
         return math.nan
-    if spread < _EXACT:
-        return 1.0 if abs(difference) < _EXACT else math.nan
+    if spread < EXACT:
+        return 1.0 if abs(difference) < EXACT else math.nan
     return float(2 * stats.norm.sf(abs(difference) / spread))
 
 
@@ -147,8 +166,8 @@ def rank(values: Mapping[str, Sequence[float]]) -> Ranking:
     """Compare methods by their values in k categories (higher = better), listed in the same order for all."""
     names = sorted(values)
     table = np.array([values[name] for name in names], float)
-    mean = stats.rankdata(-table, axis=0).mean(axis=1)
-    order = sorted(range(len(names)), key=lambda i: (mean[i], names[i]))
+    mean = stats.rankdata(-table, axis=0).mean(axis=1) if table.size else np.full(len(names), np.nan)
+    order = sorted(range(len(names)), key=lambda i: (mean[i] if table.size else 0.0, names[i]))
     methods = [names[i] for i in order]
     pairs = list(combinations(methods, 2))
     adjusted = holm([wilcoxon(values[a], values[b]) for a, b in pairs])

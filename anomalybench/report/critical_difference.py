@@ -8,7 +8,7 @@ from anomalybench.evaluate.statistics import Ranking
 
 
 def draw(found: Ranking, metric: str, file: Path) -> None:
-    """Critical-difference diagram: mean ranks on a line, bars over methods that do not differ (Demsar 2006)."""
+    """Critical-difference diagram: mean ranks on a line, bars over those that cannot be told apart (Demsar 2006)."""
     n = len(found.methods)
     height = 0.34
     figure = Figure(figsize=(7.5, 1.5 + height * (n + 1) / 2 + 0.18 * len(found.cliques)))
@@ -34,7 +34,7 @@ def draw(found: Ranking, metric: str, file: Path) -> None:
         axes.plot([ranks[clique[0]] - 0.04, ranks[clique[-1]] + 0.04], [level, level], color="#0072B2", linewidth=4)
     title = f"Mean rank by {metric} over {found.n_categories} categories (1 = best)\n"
     axes.set_title(
-        title + "bars join methods that do not differ (Wilcoxon signed-rank, Holm, 5 %)", fontsize=10, pad=14
+        title + "bars join methods that cannot be told apart (Wilcoxon signed-rank, Holm, 5 %)", fontsize=10, pad=14
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150, bbox_inches="tight")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 import tempfile
 from collections import defaultdict
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from anomalybench.core.errors import StoreError
-from anomalybench.core.job import Choice, Record
+from anomalybench.core.job import Choice, Job, Record
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
 
@@ -70,17 +71,17 @@ def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: 
     known = published.read()
     methods = _labels([r.job.method for r in newest])
     datasets = _labels([r.job.dataset for r in newest])
-    protocols = _labels([r.job.protocol for r in newest])
+    protocols = _labels([_split(r.job) for r in newest])
     rows = [
         {**_row(record), "method": methods(record.job.method), "dataset": datasets(record.job.dataset),
-         "protocol": protocols(record.job.protocol), "published": published.of(known, [record])}
+         "protocol": protocols(_split(record.job)), "published": published.of(known, [record])}
         for record in newest
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=JOB_COLUMNS)
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
     whole = defaultdict(list)
     for record in newest:
-        whole[methods(record.job.method), datasets(record.job.dataset), protocols(record.job.protocol)].append(record)
+        whole[methods(record.job.method), datasets(record.job.dataset), protocols(_split(record.job))].append(record)
     said = {key: published.of(known, group, mean=True) for key, group in whole.items()}
     return Tables(_summary(jobs, said, functools.cache(resamples)), jobs)
 
@@ -107,13 +108,18 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
 
 
 def _newest(records: Iterable[Record]) -> list[Record]:
-    """For jobs alike but for their method's version, the record of the highest version."""
+    """For jobs alike but for their method's version, the record of the highest; likewise for `explain`."""
     newest: dict[str, Record] = {}
-    for record in records:
-        key = record.job.model_copy(update={"version": 0}).id
-        if key not in newest or record.job.version > newest[key].job.version:
-            newest[key] = record
+    for record in sorted(records, key=lambda record: (record.job.version, record.job.explain)):
+        newest[record.job.model_copy(update={"version": 0, "explain": 0}).id] = record
     return list(newest.values())
+
+
+def _split(job: Job) -> Choice:
+    """Protocol and threshold rule as one choice: jobs that differ in either are not averaged."""
+    rule = job.threshold
+    said = "default" if rule is None else ", ".join([rule.name, *(f"{k} {v}" for k, v in sorted(rule.params.items()))])
+    return job.protocol.model_copy(update={"params": {**job.protocol.params, "threshold": said}})
 
 
 def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
@@ -176,10 +182,9 @@ def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resa
              "protocol": ground[1], "published": said[method, *ground], "tied_with_best": ties[method]}
             for method, group in groups.items()
         ]  # fmt: skip
-        floors = [
-            row["auroc"] for row in found if row["method"].partition("(")[0] in FLOORS and row["auroc"] == row["auroc"]
-        ]
-        rows += [{**row, "below_floor": _below(row, floors)} for row in found]
+        floors = [good[method] for method in groups if _is_floor(method)]
+        below = {m: comparison.below(good[m], floors, "auroc", resamples) for m in groups if not _is_floor(m)}
+        rows += [{**row, "below_floor": below.get(row["method"])} for row in found]
     table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
     return table.sort_values(
         ["dataset", "protocol", "auroc", "method"], ascending=[True, True, False, True], ignore_index=True
@@ -187,8 +192,7 @@ def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resa
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:
-    numbers = good[["category", *_MEANS, *_COSTS, *_PIXELS]].infer_objects()
-    means = {str(name): value for name, value in numbers.groupby("category").mean(numeric_only=True).mean().items()}
+    means = {name: _mean_of_means(good, name) for name in [*_MEANS, *_COSTS, *_PIXELS]}
     limits: dict[str, float] = {}
     for metric in _SURE:
         low, high = comparison.mean_interval(good, metric, resamples)
@@ -205,8 +209,12 @@ def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) 
     }
 
 
-def _below(row: Mapping[str, Any], floors: Sequence[float]) -> bool | None:
-    """Whether the interval does not lie above the best floor; None for a floor, or where nothing is known."""
-    if row["method"].partition("(")[0] in FLOORS or not floors or row["auroc_low"] != row["auroc_low"]:
-        return None
-    return bool(row["auroc_low"] <= max(floors))
+def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
+    """Mean over categories of means over jobs, summed exactly: the last digit must not depend on other columns."""
+    known = jobs[jobs[column].notna()]
+    means = [math.fsum(values) / len(values) for _, values in known.groupby("category")[column]]
+    return math.fsum(means) / len(means) if means else math.nan
+
+
+def _is_floor(method: str) -> bool:
+    return method.partition("(")[0] in FLOORS

@@ -5,6 +5,7 @@ paper's: a reduced copy of a data set is another data set.
 """
 
 import csv
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,9 @@ def of(known: Sequence[Published], records: Sequence[Record], *, mean: bool = Fa
         mean: Look for the mean over categories.
     """
     job = records[0].job
-    sizes = {record.job.category: record.counts.images for record in records}
+    sizes: dict[str, int] = defaultdict(int)
+    for record in records:  # a failed one has counted nothing
+        sizes[record.job.category] = max(sizes[record.job.category], record.counts.images)
     category, images = (MEAN, sum(sizes.values())) if mean else (job.category, records[0].counts.images)
     found = [
         f"{row.metric} {row.value:.3f} ({row.source})"

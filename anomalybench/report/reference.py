@@ -4,6 +4,8 @@
 its job is called in the tables, not by the job's id: so a changed default shows up as a moved number.
 """
 
+import io
+import itertools
 import platform
 from pathlib import Path
 
@@ -34,15 +36,25 @@ def table(tables: Tables) -> pd.DataFrame:
 
 
 def read(suite: str) -> pd.DataFrame:
-    """The pinned rows of a suite; UsageError if there are none."""
+    """The pinned rows of a suite.
+
+    Raises:
+        UsageError: There are none.
+        StoreError: The file is broken.
+    """
     file = places.references() / f"{suite}.csv"
     try:
-        return _keyed(pd.read_csv(file, comment="#", dtype=dict.fromkeys(KEY, str), keep_default_na=False))
-    except OSError:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        rows = "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
+        found = pd.read_csv(io.StringIO(rows), dtype=dict.fromkeys(KEY, str), keep_default_na=False)
+        return _keyed(found.astype({"value": float, "tolerance": float}))
+    except FileNotFoundError:
         raise UsageError(
             f"suite {suite} has no pinned results ({file} does not exist). "
             f"Pin those at hand: anomalybench reference accept {suite}."
         ) from None
+    except (OSError, KeyError, ValueError) as error:  # ValueError: not UTF-8, no table, or text in place of a number
+        raise StoreError(f"{file}: cannot be read as a table of pinned results ({error}).") from None
 
 
 def compare(expected: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -66,8 +78,11 @@ def write(suite: str, rows: pd.DataFrame, records: list[Record], command: str) -
         command: The command that made them.
 
     Raises:
+        UsageError: The suite's name is that of another file beside the pinned results.
         StoreError: The folder cannot be written, as in an installed package.
     """
+    if suite == "published":
+        raise UsageError("published.csv holds what others have published. Give the suite another name.")
     about = records[0].environment
     made = {name: about[name] for name in _MADE_OF if name in about}
     head = [f"# Pinned results of the suite {suite}, accepted with: {command}"]

@@ -123,7 +123,10 @@ def draw(ground: Ground, results: Path) -> list[Path]:
         return []
     name = safe_name(f"critical_difference_{ground.dataset}_{ground.protocol}_{ground.metric}")
     file = results / "figures" / f"{name}.png"
-    critical_difference.draw(ground.ranking, ground.metric, file)
+    try:
+        critical_difference.draw(ground.ranking, ground.metric, file)
+    except OSError as error:
+        raise StoreError(f"{file}: cannot be written ({error.strerror}). Name another: --results DIR.") from None
     return [file]
 
 

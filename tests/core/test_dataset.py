@@ -7,6 +7,7 @@ import pytest
 
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset, Item, contents, fingerprint, stable_hash
 from anomalybench.core.errors import DataError, UsageError
+from anomalybench.core.split import KFold, Pooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +145,47 @@ def test_stable_hash_is_the_head_of_sha256():
     assert stable_hash("abc") == 0xBA7816BF8F01CFEA
     assert stable_hash("Schraube ø") == int(hashlib.sha256("Schraube ø".encode()).hexdigest()[:16], 16)
     assert len({stable_hash(str(i)) for i in range(1000)}) == 1000
+
+
+def groups(root, items, pattern):
+    return {item.path: item.group for item in load(root, items, group_by=pattern)}
+
+
+def test_images_whose_match_is_the_same_belong_together(tmp_path, items):
+    found = groups(tmp_path, items, r"\d\d")
+    assert found["good/03.png"] == found["hole/03.png"] != found["good/04.png"]
+    assert set(found.values()) == {f"{i:02d}" for i in range(12)}
+
+
+def test_with_groups_in_the_pattern_these_count_and_not_the_whole_match(tmp_path, items):
+    found = groups(tmp_path, items, r"(\w+)/(\d)\d\.png")
+    assert found["good/03.png"] == found["good/09.png"] == "good/0"
+    assert found["good/11.png"] == "good/1"
+    assert found["hole/03.png"] == "hole/0"
+
+
+def test_an_image_that_does_not_match_keeps_the_group_it_has(tmp_path, items):
+    own = [dataclasses.replace(item, group="own") for item in items]
+    found = groups(tmp_path, own, r"hole/0(\d)")
+    assert found["good/03.png"] == "own"
+    assert found["hole/03.png"] == "3"
+    assert groups(tmp_path, own, "")["hole/03.png"] == "own"
+
+
+def test_a_group_that_did_not_take_part_in_the_match_is_empty(tmp_path, items):
+    found = groups(tmp_path, items, r"(good)?/(\d)")
+    assert (found["good/03.png"], found["hole/03.png"]) == ("good/0", "/0")
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
+        Listed(group_by="(")
+
+
+@pytest.mark.parametrize("protocol", [Pooled(), KFold(k=3)])
+def test_what_belongs_together_stays_on_one_side(tmp_path, items, protocol):
+    grouped = load(tmp_path, items, group_by=r"/(\d\d)")
+    split = protocol.split(grouped, 0, protocol.folds(grouped)[0])
+    sides = [{item.group for item in part} for part in (split.train, split.calibration, split.test)]
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 12
+    assert all(sides)

@@ -1,0 +1,142 @@
+"""`compare`: differences, what may be said of them, and the diagram; slips; records of an older version."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anomalybench.bench.store import Store
+from anomalybench.report import verdicts
+
+SUITE = "methods: [{methods}]\ndatasets: [stripes: {{n: 30}}]\nseeds: [{seeds}]\n"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANOMALYBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def ran(acme, cli, tmp_path):
+    """Runs methods on the dataset `stripes`, which has two categories; returns the results folder."""
+
+    def call(methods, seeds="0"):
+        (tmp_path / "mine.yaml").write_text(SUITE.format(methods=methods, seeds=seeds))
+        result = cli("run", tmp_path / "mine.yaml", "--results", tmp_path / "results")
+        assert result.exit_code == 0, result.text
+        return tmp_path / "results"
+
+    return call
+
+
+def test_a_clear_difference_is_called_one_and_its_limits_are_said(cli, ran):
+    results = ran("brightest, random")
+    result = cli("compare", "random", "brightest", "--results", results)
+    assert result.exit_code == 0
+    said = re.search(
+        r"- brightest is better than random on images like these "
+        r"\(([+-][\d.]+), 95 % interval ([+-][\d.]+) to ([+-][\d.]+), p = ([\d.e-]+)\)",
+        result.text,
+    )
+    value, low, high, p = map(float, said.groups())
+    assert low < value < high
+    assert low > 0
+    assert p < 0.05
+    assert all(category in result.text for category in ("fine", "wide"))
+    assert "2 categories: the signed-rank test over categories cannot fall below p = 0.5" in result.text
+    assert "One seed" in result.text
+
+
+def test_no_difference_is_not_called_equality(cli, ran):
+    results = ran("brightest, brightest: {size: 8}", "0, 1")
+    result = cli("compare", "brightest(size=8)", "brightest(size=16)", "--results", results)
+    assert result.exit_code == 0
+    assert "cannot be told apart" in result.text
+    assert "does not show that they are equally good" in result.text
+    assert " is better than brightest" not in result.text
+    assert "One seed" not in result.text
+
+
+def test_three_methods_get_mean_ranks_and_a_diagram(cli, ran):
+    results = ran("brightest, random, brightness")
+    result = cli("compare", "--results", results)
+    assert "Mean ranks over 2 categories: " in result.text
+    (file,) = (results / "figures").glob("*.png")
+    assert str(file) in result.text
+    assert np.asarray(Image.open(file).convert("L")).std() > 5
+    two = cli("compare", "brightest", "random", "--results", results)
+    assert "Mean ranks" not in two.text
+    assert "brightness" not in two.text
+
+
+def test_pixel_metrics_are_compared_where_both_have_maps(cli, ran):
+    results = ran("brightest, brightest: {size: 8}, random")
+    result = cli("compare", "--metric", "pixel_auroc", "--results", results)
+    assert "pixel_auroc on stripes, pooled" in result.text
+    assert "random" not in result.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["brightest"], ["with what?", "random"]),
+        (["brightest", "brightest"], ["with what?"]),
+        (["brightest", "randon"], ["'randon'", "Did you mean 'random'?"]),
+        (["brightest", "random", "--metric", "aurok"], ["metric 'aurok'", "Did you mean 'auroc'?"]),
+        (["brightest", "random", "--metric", "aupro_30"], ["holds no aupro_30 of two methods"]),
+        (["--dataset", "stripe"], ["'stripe'", "Did you mean 'stripes'?"]),
+        (["--protocol", "kfold"], ["'kfold'", "Did you mean 'pooled'?"]),
+    ],
+)
+def test_slips_are_refused(cli, ran, arguments, words):
+    cli("compare", *arguments, "--results", ran("brightest, random")).assert_refused(*words)
+
+
+def test_nothing_to_compare_is_said(cli, ran, tmp_path):
+    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "Run some first")
+    cli("compare", "a", "b", "--results", tmp_path / "gone").assert_refused("'a'", "Known: none.")
+    cli("compare", "--results", ran("random")).assert_refused("two methods on the same images")
+
+
+def test_methods_without_a_common_category_are_not_compared(acme, cli, tmp_path):
+    for method, category in (("brightest", "fine"), ("random", "wide")):
+        on = ["--methods", method, "--dataset", "stripes", "--categories", category]
+        assert cli("run", *on, "--results", tmp_path).exit_code == 0
+    cli("compare", "--results", tmp_path).assert_refused("two methods on the same images")
+    on = ["--methods", "brightness", "--dataset", "stripes", "--results", tmp_path]
+    assert cli("run", *on).exit_code == 0
+    result = cli("compare", "--results", tmp_path)
+    assert result.exit_code == 0, result.text
+    assert "Some methods lack categories" in result.text
+
+
+def test_results_that_cannot_be_written_are_refused(cli, ran):
+    results = ran("brightest, random, brightness")
+    (results / "figures").write_text("in the way")
+    cli("compare", "--results", results).assert_refused("figures", "--results DIR")
+
+
+def test_records_of_an_older_version_are_shown_and_nothing_is_concluded(cli, ran):
+    results = ran("brightest, random")
+    for file in results.rglob("record.json"):
+        (file.parent / "resamples.npz").unlink()
+        record = json.loads(file.read_text())
+        for name in ("intervals", "sanity", "leaks", "notes"):
+            del record[name]
+        del record["files"]["resamples.npz"], record["job"]["explain"]
+        file.write_text(json.dumps(record))
+    result = cli("compare", "--results", results)
+    assert result.exit_code == 0
+    assert "brightest and random: nothing can be said; their records hold no resamples. Run them again." in result.text
+    assert "nan" not in result.text
+    assert "-1.000" not in result.text
+    (ground,) = verdicts.grounds(Store(results), None, None, [], "auroc")
+    assert np.isnan(ground.pairs[0].whole.interval).all()
+    board = cli("leaderboard", "--results", results)
+    assert board.exit_code == 0
+    assert "nan" not in board.text
+    card = cli("show", json.loads(file.read_text())["job"]["method"]["name"], "--results", results)
+    assert card.exit_code == 0
+    assert cli("show", file.parent.name[:7], "--results", results).exit_code == 0
