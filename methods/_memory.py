@@ -104,11 +104,21 @@ def check_memory(n: int, channels: int, count: int, budget_gb: float, name: str)
     if needed <= budget_gb:
         return
     fits = int((budget_gb * 1e9 - fixed) / per_centre)
-    cure = f"{name}.ratio = {fits / n:.3g} would fit" if fits >= 1 else f"lower {name}.size, or train on fewer images"
+    cure = (
+        f"{name}.ratio = {_floor(fits / n):.3g} would fit"
+        if fits >= 1
+        else f"lower {name}.size, or train on fewer images"
+    )
     raise DataError(
         f"{name}: {n} patches and a coreset of {count} need about {needed:.1f} GB, more than {name}.memory_gb = "
         f"{budget_gb:g}; {cure}, or raise {name}.memory_gb."
     )
+
+
+def _floor(value: float) -> float:
+    """Three significant digits, never more than `value`."""
+    step = 10.0 ** (np.floor(np.log10(value)) - 2)
+    return float(np.floor(value / step) * step)
 
 
 def _next_centres(distance: torch.Tensor, x: torch.Tensor, squares: torch.Tensor, most: int) -> torch.Tensor:

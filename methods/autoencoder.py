@@ -156,7 +156,7 @@ class Autoencoder(Method):
 
     def _windows(self, side: int) -> Iterator[tuple[slice, slice]]:
         last = side - self.size
-        starts = sorted({*range(0, last + 1, self.patch_stride), last})
+        starts = sorted({*range(0, last + 1, min(self.patch_stride, self.size)), last})  # without gaps
         return ((slice(t, t + self.size), slice(left, left + self.size)) for t in starts for left in starts)
 
     def _resized(self, maps: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ class PatchCore(Method):
         distances, places = nearest(rows, self.memory_)
         coarse = distances.reshape(n, height, width)
         scores, worst = coarse.flatten(1).max(1)
-        if self.neighbours:
+        if min(self.neighbours, len(self.memory_)) > 1:  # a neighbourhood of one would weigh every image 0
             worst = worst + torch.arange(n, device=worst.device) * height * width
             scores = scores * self._weight(rows[worst], places[worst, 0], scores)
         maps = full_maps(coarse, self.size)

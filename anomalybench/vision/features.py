@@ -3,10 +3,11 @@
 An entry is what one image gives after some layers of one network, at one size, as float16. Its folder is named after
 everything that determines it but the image (weights, layers, size, preprocessing, engine), its file after the image's
 contents. Values go through float16 whether or not they are stored, so that a run gives the same numbers with and
-without the store. Files are written aside and renamed, carry a checksum and are read by memory mapping; what is damaged
-is computed again, what was not used for longest goes first when the store is full.
+without the store. Files are written aside and renamed and carry a checksum; what is damaged is computed again, what was
+not used for longest goes first when the store is full.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -55,12 +56,14 @@ class FeatureStore:
         """The entry's `length` values, or None if it is not there or damaged."""
         file = self.folder / network / image
         try:
-            stored = np.memmap(file, np.float16, "r")
+            # Not mapped: a mapping holds its file open, and a thousand open files are too many for most systems.
+            stored = np.frombuffer(file.read_bytes(), np.float16)
         except (OSError, ValueError):
             return None
         if stored.size != length + _HEADER or stored[:_HEADER].tobytes() != _checksum(stored[_HEADER:]):
             return None
-        os.utime(file)
+        with contextlib.suppress(OSError):  # read-only, or just removed by another process
+            os.utime(file)
         return stored[_HEADER:]
 
     def write(self, network: str, image: str, values: NDArray[np.float16]) -> None:
@@ -70,8 +73,9 @@ class FeatureStore:
         folder = self.folder / network
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_aside(folder / image, _checksum(values) + values.tobytes())
-            self._grow(values.nbytes)
+            content = _checksum(values) + values.tobytes()
+            _write_aside(folder / image, content)
+            self._grow(len(content))
         except OSError as error:
             self.trouble = f"the feature store {self.folder} stopped writing ({error.strerror or error})"
 
@@ -91,11 +95,13 @@ class FeatureStore:
         else:
             self._bytes += size
         if self._bytes > self.limit:
-            for _, old, file in sorted(self._entries()):
-                file.unlink(missing_ok=True)
-                self._bytes -= old
+            entries = sorted(self._entries())
+            self._bytes = sum(size for _, size, _ in entries)  # others may have written and removed some
+            for _, old, file in entries:
                 if self._bytes <= 0.9 * self.limit:
                     break
+                file.unlink(missing_ok=True)
+                self._bytes -= old
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
         """Time of last use, size and file of every entry."""

@@ -36,7 +36,7 @@ class Tapped(nn.Module):
         for i, layer in enumerate(self.layers, 1):
             x = layer(x)
             if i in self.ends:
-                outputs.append(x)
+                outputs.append(x.clone())  # the next layer may work in place
         return outputs
 
 
