@@ -64,7 +64,7 @@ class Autoencoder(Method):
     """Residual between a picture and its reconstruction."""
 
     learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
-    smoke: ClassVar[Mapping[str, Any]] = {"epochs": 12, "batch_size": 4, "learning_rate": 2e-3}
+    smoke: ClassVar[Mapping[str, Any]] = {"epochs": 4, "batch_size": 4, "learning_rate": 2e-3}
 
     loss: Annotated[Literal["l2", "ssim", "ssim+l1"], Field(description="loss and residual")] = "ssim"
     size: Annotated[

@@ -25,12 +25,11 @@ def test_a_cold_store_a_warm_one_and_none_give_the_same_metrics(cli, tmp_path, m
         result = cli("run", "--methods", method, "--dataset", "synthetic", "--categories", "tablet", *options,
                      "--results", where, *more)  # fmt: skip
         assert result.exit_code == 0, result.text
-        (file,) = (where / "leaderboards").rglob("by_category.csv")
+        (file,) = (where / "leaderboards").rglob("*_by_category.csv")
         table = pd.read_csv(file)
         return table.drop(columns=[name for name in COSTS if name in table])
 
     cold = metrics("stored", "--feature-store", "20")
-    kept = {file: file.stat().st_ino for file in (tmp_path / "stored" / "work" / "features").glob("*/image*")}
     kept = sorted((tmp_path / "stored" / "work" / "features").glob("*/*"))
     made = [file.stat().st_ino for file in kept]
     warm = metrics("stored", "--feature-store", "20", "--force")
@@ -38,6 +37,6 @@ def test_a_cold_store_a_warm_one_and_none_give_the_same_metrics(cli, tmp_path, m
     assert {"auroc"} <= set(cold.columns) | set(cold.get("metric", []))
     pd.testing.assert_frame_equal(cold, warm)
     pd.testing.assert_frame_equal(cold, none)
-    assert len(kept) >= 18
+    assert len(kept) >= 10
     assert [file.stat().st_ino for file in kept] == made  # nothing was computed and written again
     assert not (tmp_path / "bare" / "work" / "features").exists()
