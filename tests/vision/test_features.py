@@ -1,15 +1,14 @@
 """The feature store: same numbers with and without it, and nothing that befalls its files reaches the results."""
 
 import errno
+import json
 import os
-import resource
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from anomalybench.core.method import Context
 from anomalybench.vision import features, images
 from anomalybench.vision.backbones import Backbone
 from anomalybench.vision.features import FeatureStore, Frozen
@@ -257,6 +256,7 @@ def test_two_stores_on_one_folder_do_no_harm(tmp_path):
 
 
 def test_more_entries_than_files_may_be_open(store):
+    resource = pytest.importorskip("resource")
     pictures = Pictures(80)
     expected = frozen(store)(pictures)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -285,5 +285,4 @@ def test_trouble_becomes_a_note_of_the_record(cli, tmp_path, monkeypatch):
     )
     assert result.exit_code == 0, result.text
     (record,) = (tmp_path / "results").rglob("record.json")
-    assert "stopped writing" in record.read_text()
-    assert Context().notes == []
+    assert any("stopped writing" in note for note in json.loads(record.read_text())["notes"])
