@@ -1,5 +1,6 @@
 """Networks and formulas of EfficientAD (Batzner et al. 2024): patch description networks, autoencoder, losses."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -10,11 +11,11 @@ from anomalybench.core.errors import WeightsError
 
 CHANNELS = 384
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LAYERS = {
-    "small": [(128, 4, 3), "pool", (256, 4, 3), "pool", (256, 3, 1), (0, 4, 0)],
-    "medium": [(256, 4, 3), "pool", (512, 4, 3), "pool", (512, 1, 0), (512, 3, 1), (CHANNELS, 4, 0), (0, 1, 0)],
+_LAYERS: dict[str, list[tuple[int, int, int] | None]] = {
+    "small": [(128, 4, 3), None, (256, 4, 3), None, (256, 3, 1), (0, 4, 0)],
+    "medium": [(256, 4, 3), None, (512, 4, 3), None, (512, 1, 0), (512, 3, 1), (CHANNELS, 4, 0), (0, 1, 0)],
 }
-"""Per convolution: channels (0: the outputs'), kernel, and the margin with which the grid becomes a quarter's side."""
+"""Per convolution (None: pooling): channels (0: the outputs'), kernel, and the margin with which the grid becomes a quarter's side."""
 
 
 class Pdn(nn.Sequential):
@@ -27,18 +28,19 @@ class Pdn(nn.Sequential):
 
     def __init__(self, kind: str, outputs: int) -> None:
         layers: list[nn.Module] = []
-        self_margins, before = [], 3
+        margins: list[int] = []
+        before = 3
         for row in _LAYERS[kind]:
-            if isinstance(row, str):
+            if row is None:
                 layers.append(nn.AvgPool2d(2, 2))
-                self_margins.append(1)
+                margins.append(1)
                 continue
             channels, kernel, margin = row
             layers += [nn.Conv2d(before, channels or outputs, kernel), nn.ReLU()]
-            self_margins += [margin, 0]
+            margins += [margin, 0]
             before = channels
         super().__init__(*layers[:-1])
-        self._margins = self_margins
+        self._margins = margins
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
         """Output with margins of zeros, s/4 cells a side: for distillation from another network's grid."""
@@ -82,7 +84,7 @@ def hard_loss(errors: torch.Tensor, quantile: float) -> torch.Tensor:
     """Mean of the errors that are not below their `quantile`, interpolated linearly between two errors."""
     flat = errors.flatten()
     # torch.quantile refuses more than 2^24 values, which a picture of 1024 pixels has.
-    below = int(-(-quantile * (len(flat) - 1) // 1))
+    below = math.ceil(quantile * (len(flat) - 1))
     return flat.topk(len(flat) - below, sorted=False).values.mean()
 
 

@@ -2,14 +2,15 @@
 
 The teacher's layers are brought to the coarsest grid by strided 3 x 3 convolutions, concatenated and pressed by strided
 residual blocks into the one-class embedding; the student mirrors the teacher's stages back to each grid, with a
-transposed convolution where a stage begins. Only bottleneck and student learn: 1 minus the cosine of teacher and student
-per image and layer, the layer flattened, with Adam 5e-3, betas .5 and .999, batches of 16, 200 epochs. The map adds the
+transposed convolution where a stage begins. Only these two learn: the loss is 1 minus the cosine of teacher and student
+per image and layer, the layer flattened; Adam 5e-3, betas .5 and .999, batches of 16, 200 epochs. The map adds the
 layers' 1 - cosine per position, each brought to the input size with corners aligned, and is blurred with a Gaussian of
 4 pixels; an image's score is its maximum. The paper's network is `timm:wide_resnet50_2`.
 
 Differences from the authors' code, on purpose: blocks take their channels from the backbone, whatever it is, the inner
 ones half of the outer ones (as in WideResNet-50-2, whose student this repeats); the student's features are taken before
-the stage's last ReLU, since those of other teachers than ResNets may be negative; images go through the backbone's own preprocessing. The teacher's features are computed once.
+the stage's last ReLU, since those of other teachers than ResNets may be negative; images go through the backbone's own
+preprocessing.
 """
 
 from collections.abc import Mapping, Sequence

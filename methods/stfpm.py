@@ -10,6 +10,7 @@ Differences from the authors' code, on purpose: images go through the backbone's
 of 4096, since products of three small distances would vanish in the float16 that maps are stored in.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -121,7 +122,7 @@ class Stfpm(Method):
                 optimizer.step()
             context.progress(epoch + 1, self.epochs)
             reached = self._loss(pictures, wanted, held) if len(held) else float(loss.detach())
-            if reached != reached:
+            if not math.isfinite(reached):
                 raise UsageError(f"stfpm: training diverged in epoch {epoch + 1}; lower stfpm.learning_rate.")
             if len(held) and reached < least:
                 least = reached
