@@ -15,7 +15,7 @@ _LAYERS: dict[str, list[tuple[int, int, int] | None]] = {
     "small": [(128, 4, 3), None, (256, 4, 3), None, (256, 3, 1), (0, 4, 0)],
     "medium": [(256, 4, 3), None, (512, 4, 3), None, (512, 1, 0), (512, 3, 1), (CHANNELS, 4, 0), (0, 1, 0)],
 }
-"""Per convolution (None: pooling): channels (0: the outputs'), kernel, and the margin with which the grid becomes a quarter's side."""
+"""Per convolution: channels (0: the outputs'), kernel, margin for a grid of a quarter's side; None is for pooling."""
 
 
 class Pdn(nn.Sequential):
