@@ -14,7 +14,7 @@ differences from the authors' code, on purpose: the image score is the map's max
 added, since the margin would hide all scores below 0; sizes other than 256 scale the autoencoder's grids.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -153,9 +153,7 @@ class EfficientAd(Method):
             f"{self.distillation_steps} steps; the paper distils on ImageNet, so published results are not comparable"
         )
         wanted = self._wanted(images_, context)
-        flat = wanted[trained].float()
-        mean, std = flat.mean((0, 2, 3), keepdim=True), flat.std((0, 2, 3), keepdim=True).clamp_min(1e-6)
-        del flat
+        mean, std = _moments(wanted[part].float() for part in trained.split(_BATCH))
         teacher = self.networks_["teacher"]
         optimizer = self._optimizer([teacher])
         order = _endless(len(trained), min(self.distillation_batch, len(trained)))
@@ -180,16 +178,9 @@ class EfficientAd(Method):
 
     @torch.no_grad()
     def _measure_teacher(self, pictures: torch.Tensor) -> None:
-        """Mean and standard deviation of each of the teacher's channels, in one pass."""
-        count, total, squares = 0, torch.zeros(CHANNELS).double(), torch.zeros(CHANNELS).double()
-        for part in pictures.split(_BATCH):
-            y = self.networks_["teacher"](self._tensor(part)).double()
-            count += y.numel() // CHANNELS
-            total += y.sum((0, 2, 3)).cpu()
-            squares += y.square().sum((0, 2, 3)).cpu()
-        mean = total / count
-        std = (squares / count - mean**2).clamp_min(1e-12).sqrt()
-        self.mean_, self.std_ = (v.float().view(1, -1, 1, 1).to(self.device_) for v in (mean, std))
+        """Mean and standard deviation of each of the teacher's channels."""
+        parts = (self.networks_["teacher"](self._tensor(part)).cpu() for part in pictures.split(_BATCH))
+        self.mean_, self.std_ = (v.to(self.device_) for v in _moments(parts))
 
     def _train(self, pictures: torch.Tensor, others: Images, context: Context) -> None:
         student, coder = self.networks_["student"].train(), self.networks_["autoencoder"].train()
@@ -251,6 +242,17 @@ def augmented(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures in [0, 1] with brightness, contrast or saturation multiplied by .8 to 1.2, at random."""
     kinds = (change.adjust_brightness, change.adjust_contrast, change.adjust_saturation)
     return kinds[int(torch.randint(3, ()))](pictures, 0.8 + 0.4 * float(torch.rand(())))
+
+
+def _moments(parts: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each channel over n x c x h x w parts, in one pass: 1 x c x 1 x 1 each."""
+    count, total, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
+    for part in parts:
+        y = part.double()
+        count += y[:, 0].numel()
+        total, squares = total + y.sum((0, 2, 3), True), squares + y.square().sum((0, 2, 3), True)
+    mean = total / count
+    return mean.float(), (squares / count - mean**2).clamp_min(1e-12).sqrt().float()
 
 
 def _spread(features: torch.Tensor) -> torch.Tensor:

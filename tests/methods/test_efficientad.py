@@ -8,7 +8,7 @@ from anomalybench.core import parameters, registry
 from anomalybench.core.errors import DataError, UsageError, WeightsError
 from anomalybench.core.method import Context, Train
 from anomalybench.methods._pdn import Pdn, autoencoder, hard_loss, scaled
-from anomalybench.methods.efficientad import _endless, _spread, augmented
+from anomalybench.methods.efficientad import _endless, _moments, _spread, augmented
 from anomalybench.vision import images
 
 FAST = {"size": 64, "teacher": "random", "steps": 2, "distillation_batch": 1, "learning_rate": 1e-3}
@@ -155,6 +155,13 @@ def test_maps_point_at_a_painted_square():
         row, column = np.unravel_index(anomaly_map.argmax(), anomaly_map.shape)
         assert abs(row - 58) <= 14
         assert abs(column - 34) <= 14
+
+
+def test_moments_do_not_depend_on_the_parts():
+    x = torch.rand(7, 5, 3, 4) * 3 + 10
+    mean, std = _moments(x.split(3))
+    assert torch.allclose(mean, x.mean((0, 2, 3), keepdim=True))
+    assert torch.allclose(std, x.std((0, 2, 3), correction=0, keepdim=True), rtol=1e-4)
 
 
 def test_channels_are_averaged_or_repeated():
