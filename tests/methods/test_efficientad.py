@@ -8,7 +8,7 @@ from anomalybench.core import parameters, registry
 from anomalybench.core.errors import DataError, UsageError, WeightsError
 from anomalybench.core.method import Context, Train
 from anomalybench.methods._pdn import Pdn, autoencoder, hard_loss, scaled
-from anomalybench.methods.efficientad import _endless, _moments, _spread, augmented
+from anomalybench.methods.efficientad import EfficientAd, _endless, _moments, _spread, augmented
 from anomalybench.vision import images
 
 FAST = {"size": 64, "teacher": "random", "steps": 2, "distillation_batch": 1, "learning_rate": 1e-3}
@@ -244,6 +244,41 @@ def test_few_images():
 def test_sizes_that_are_not_allowed(size):
     with pytest.raises(UsageError, match=r"efficientad\.size"):
         build(size=size)
+
+
+def test_the_images_that_set_the_scales_are_held_out_of_all_training(monkeypatch):
+    seen = {}
+    for name in ("_measure_teacher", "_train", "_measure_scales"):
+        original = getattr(EfficientAd, name)
+
+        def recorded(self, shown, *rest, name=name, original=original):
+            seen[name] = {picture.numpy().tobytes() for picture in shown}
+            return original(self, shown, *rest)
+
+        monkeypatch.setattr(EfficientAd, name, recorded)
+    fitted(n=10)
+    assert seen["_train"] == seen["_measure_teacher"]
+    assert (len(seen["_train"]), len(seen["_measure_scales"])) == (9, 1)
+    assert not seen["_train"] & seen["_measure_scales"]
+
+
+def test_steps_shrink_at_the_end_and_the_autoencoder_sees_changed_pictures(monkeypatch):
+    optimizers, steps = [], []
+    make, loss = EfficientAd._optimizer, EfficientAd._loss
+
+    def made(self, modules):
+        optimizers.append(make(self, modules))
+        return optimizers[-1]
+
+    def measured(self, x, changed, other):
+        steps.append((optimizers[-1].param_groups[0]["lr"], float((x - changed).abs().mean())))
+        return loss(self, x, changed, other)
+
+    monkeypatch.setattr(EfficientAd, "_optimizer", made)
+    monkeypatch.setattr(EfficientAd, "_loss", measured)
+    fitted(steps=20)
+    assert [rate for rate, _ in steps] == pytest.approx([1e-3] * 19 + [1e-4])
+    assert all(0 < apart < 1 for _, apart in steps)
 
 
 def test_progress_counts_both_trainings():

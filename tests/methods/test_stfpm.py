@@ -82,6 +82,20 @@ def test_the_best_epoch_on_the_held_out_images_is_kept(monkeypatch):
     assert same == [False, True, False, False]
 
 
+def test_the_held_out_images_pick_the_epoch_and_nothing_else(monkeypatch):
+    seen = {True: set(), False: set()}
+    forward = Stfpm._forward
+
+    def recorded(self, shown, wanted):
+        seen[self.student_.training] |= {picture.numpy().tobytes() for picture in shown}
+        return forward(self, shown, wanted)
+
+    monkeypatch.setattr(Stfpm, "_forward", recorded)
+    fitted(n=10)
+    assert (len(seen[True]), len(seen[False])) == (8, 2)
+    assert not seen[True] & seen[False]
+
+
 def test_training_leaves_the_teacher_alone_and_changes_the_student():
     method = fitted()
     fresh, kept = backbones.load("timm:tf_efficientnet_lite0").layers.state_dict(), method.backbone_.layers.state_dict()
