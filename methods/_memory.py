@@ -54,11 +54,15 @@ def patches(extract: Frozen, images: Images, *, pool: bool) -> torch.Tensor:
 
 def full_maps(coarse: torch.Tensor, size: int) -> torch.Tensor:
     """Maps n x h x w brought to n x size x size bilinearly and blurred with a Gaussian of 4 pixels."""
-    maps = F.interpolate(coarse[:, None], (size, size), mode="bilinear")
-    reach = min(int(4 * SIGMA + 0.5), size - 1)
+    return blur(F.interpolate(coarse[:, None], (size, size), mode="bilinear")[:, 0])
+
+
+def blur(maps: torch.Tensor) -> torch.Tensor:
+    """Maps n x size x size blurred with a Gaussian of 4 pixels."""
+    reach = min(int(4 * SIGMA + 0.5), maps.shape[-1] - 1)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / SIGMA) ** 2)
     kernel = (kernel / kernel.sum()).to(maps)
-    padded = F.pad(maps, (reach, reach, reach, reach), mode="reflect")
+    padded = F.pad(maps[:, None], (reach, reach, reach, reach), mode="reflect")
     return F.conv2d(F.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])[:, 0]
 
 
