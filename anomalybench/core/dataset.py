@@ -122,7 +122,8 @@ class Dataset(ABC):
         found = re.search(self.group_by, item.path) if self.group_by else None
         if found is None:
             return item
-        return replace(item, group="/".join(part or "" for part in found.groups()) or found.group())
+        matched = "/".join(part or "" for part in found.groups()) or found.group()
+        return replace(item, group=matched) if matched else item
 
 
 def contents(root: Path, items: Sequence[Item]) -> dict[str, str]:
