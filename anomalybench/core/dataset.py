@@ -103,7 +103,7 @@ class Dataset(ABC):
         """
         if category not in (known := self.categories(root)):
             raise unknown(f"category of {self.name} in {root}", category, known)
-        items = sorted(self.listed(root, category), key=lambda item: item.path)
+        items = sorted(self.grouped(root, category), key=lambda item: item.path)
         _check(self.name, root, category, items)
         return self.thin(items)
 
@@ -114,7 +114,7 @@ class Dataset(ABC):
         kept = _thin(normal, self.max_normal) + _thin(anomalous, self.max_anomalous)
         return sorted(kept, key=lambda item: item.path)
 
-    def listed(self, root: Path, category: str) -> list[Item]:
+    def grouped(self, root: Path, category: str) -> list[Item]:
         """`items`, tied together by `group_by`; nothing is checked."""
         return [self._grouped(item) for item in self.items(root, category)]
 
