@@ -47,7 +47,7 @@ def check(plugin: Dataset, root: Path, category: str) -> Report:
     """
     if category not in (known := plugin.categories(root)):
         raise unknown(f"category of {plugin.name} in {root}", category, known)
-    listed = sorted(plugin.listed(root, category), key=lambda item: (item.path, repr(item)))
+    listed = sorted(plugin.grouped(root, category), key=lambda item: (item.path, repr(item)))
     by_path = [list(same) for _, same in groupby(listed, key=lambda item: item.path)]
     items = plugin.thin([same[0] for same in by_path])
     findings = [_listed_twice(same) for same in by_path if len(same) > 1] + _labels(category, items)

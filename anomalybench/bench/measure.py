@@ -146,11 +146,8 @@ def _intervals(
     tp, fn, fp, tn = confusion
     for name, values in resamples.items():
         if (estimate := metrics.get(name)) is not None:
-            if name == "balanced_accuracy":
-                spread = statistics.balanced_accuracy_error(values, tp, fn, fp, tn)
-            else:
-                spread = statistics.standard_error(estimate, values, tp + fn, fp + tn)
-            found[name] = statistics.interval(estimate, spread)
+            found[name] = statistics.interval(estimate, statistics.standard_error(estimate, values, tp + fn, fp + tn))
+    found["balanced_accuracy"] = statistics.balanced_accuracy_interval(*confusion)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
 
 

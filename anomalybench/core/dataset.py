@@ -103,7 +103,7 @@ class Dataset(ABC):
         """
         if category not in (known := self.categories(root)):
             raise unknown(f"category of {self.name} in {root}", category, known)
-        items = sorted(self.listed(root, category), key=lambda item: item.path)
+        items = sorted(self.grouped(root, category), key=lambda item: item.path)
         _check(self.name, root, category, items)
         return self.thin(items)
 
@@ -114,7 +114,7 @@ class Dataset(ABC):
         kept = _thin(normal, self.max_normal) + _thin(anomalous, self.max_anomalous)
         return sorted(kept, key=lambda item: item.path)
 
-    def listed(self, root: Path, category: str) -> list[Item]:
+    def grouped(self, root: Path, category: str) -> list[Item]:
         """`items`, tied together by `group_by`; nothing is checked."""
         return [self._grouped(item) for item in self.items(root, category)]
 
@@ -122,7 +122,8 @@ class Dataset(ABC):
         found = re.search(self.group_by, item.path) if self.group_by else None
         if found is None:
             return item
-        return replace(item, group="/".join(part or "" for part in found.groups()) or found.group())
+        matched = "/".join(part or "" for part in found.groups()) or found.group()
+        return replace(item, group=matched) if matched else item
 
 
 def contents(root: Path, items: Sequence[Item]) -> dict[str, str]:

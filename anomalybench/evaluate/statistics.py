@@ -105,17 +105,27 @@ def standard_error(estimate: float, resamples: Floats, n_anomalous: float, n_nor
     return float(known.std(ddof=1))
 
 
-def balanced_accuracy_error(resamples: Floats, tp: float, fn: float, fp: float, tn: float) -> float:
-    """Standard error of balanced accuracy: of the resamples, plus Wilson's for a class of which all are judged alike.
+def balanced_accuracy_interval(tp: float, fn: float, fp: float, tn: float) -> Interval:
+    """Interval of balanced accuracy from its two shares' (Wilson 1927), their distances in quadrature (Newcombe 1998).
 
-    Resamples of such a class agree however few images it has: with 3 defects, all found, intervals from the resamples
-    alone held the true value in 75 % of trials.
+    Resamples are not asked: those of a class that is judged without mistake agree however few its images are, and their
+    intervals held the true value in 75 % of trials with 3 defects and 20 normal images.
     """
-    known = resamples[np.isfinite(resamples)]
-    if known.size < 2:
-        return float("nan")
-    alike = [_wilson_error(a + b) / 2 for a, b in ((tp, fn), (fp, tn)) if min(a, b) < EXACT]
-    return math.hypot(float(known.std(ddof=1)), *alike)
+    shares = [_wilson(tp, tp + fn), _wilson(tn, tn + fp)]
+    estimate = (tp / (tp + fn) + tn / (tn + fp)) / 2 if tp + fn and tn + fp else math.nan
+    down = math.hypot(*(share - limit.low for share, limit in shares)) / 2
+    up = math.hypot(*(limit.high - share for share, limit in shares)) / 2
+    return Interval(estimate - down, estimate + up)
+
+
+def _wilson(hits: float, n: float) -> tuple[float, Interval]:
+    """A share and its interval; NaN without images."""
+    if not n:
+        return math.nan, Interval(math.nan, math.nan)
+    share = hits / n
+    middle, reach = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2)
+    low, high = ((middle + sign * reach) / (1 + Z**2 / n) for sign in (-1, 1))
+    return share, Interval(max(0.0, low), min(1.0, high))
 
 
 def _wilson_error(n: float) -> float:

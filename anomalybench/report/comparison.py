@@ -53,10 +53,9 @@ def mean_interval(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> Inte
     found = [_category(group, metric, resamples) for _, group in known.groupby("category")]
     if not found:
         return Interval(math.nan, math.nan)
-    limits = [statistics.interval(one.value, one.error) for one in found]
     mean = float(np.mean([one.value for one in found]))
-    down = math.hypot(*(one.value - limit.low for one, limit in zip(found, limits, strict=True))) / len(found)
-    up = math.hypot(*(limit.high - one.value for one, limit in zip(found, limits, strict=True))) / len(found)
+    down = math.hypot(*(one.value - one.interval.low for one in found)) / len(found)
+    up = math.hypot(*(one.interval.high - one.value for one in found)) / len(found)
     return Interval(mean - down, mean + up)
 
 
@@ -153,21 +152,24 @@ def _standing(jobs: pd.DataFrame, metric: str) -> tuple[int, float]:
 
 
 class _Category(NamedTuple):
-    """One method in one category: mean over folds and seeds, its resamples if they are known, its standard error."""
+    """One method in one category: mean over folds and seeds, its resamples if they are known, error and interval."""
 
     value: float
     drawn: NDArray[np.float64] | None
     error: float
+    interval: Interval
 
 
 def _category(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> _Category:
     value, drawn = float(jobs[metric].mean()), _mean_resamples(jobs, metric, resamples)
     if drawn is None:
-        return _Category(value, None, math.nan)
+        return _Category(value, None, math.nan, Interval(math.nan, math.nan))
     tp, fn, fp, tn = (float(jobs[name].sum()) / jobs["seed"].nunique() for name in ("tp", "fn", "fp", "tn"))
+    error = statistics.standard_error(value, drawn, tp + fn, fp + tn)
+    interval = statistics.interval(value, error)
     if metric == "balanced_accuracy":
-        return _Category(value, drawn, statistics.balanced_accuracy_error(drawn, tp, fn, fp, tn))
-    return _Category(value, drawn, statistics.standard_error(value, drawn, tp + fn, fp + tn))
+        interval = statistics.balanced_accuracy_interval(tp, fn, fp, tn)
+    return _Category(value, drawn, error, interval)
 
 
 def _paired_error(a: _Category, b: _Category) -> float:

@@ -172,6 +172,10 @@ def test_an_image_that_does_not_match_keeps_the_group_it_has(tmp_path, items):
     assert groups(tmp_path, own, "")["hole/03.png"] == "own"
 
 
+def test_an_empty_match_is_none(tmp_path, items):
+    assert set(groups(tmp_path, items, r"(\d*)").values()) == {None}
+
+
 def test_a_group_that_did_not_take_part_in_the_match_is_empty(tmp_path, items):
     found = groups(tmp_path, items, r"(good)?/(\d)")
     assert (found["good/03.png"], found["hole/03.png"]) == ("good/0", "/0")

@@ -239,3 +239,18 @@ def test_overlapping_cliques():
     assert sorted(map(sorted, found.cliques)) == [["a", "b"], ["b", "c"]]
     alone = rank({"a": 0.9 + base, "b": 0.8 - base})
     assert alone.cliques == []
+
+
+@pytest.mark.parametrize(("hits", "n"), [(27, 30), (5, 9), (100, 100)])
+def test_balanced_accuracy_of_equal_shares_is_wilson_s_interval_narrowed_by_the_root_of_two(hits, n):
+    wanted, p = stats.binomtest(hits, n).proportion_ci(method="wilson"), hits / n
+    low, high = statistics.balanced_accuracy_interval(hits, n - hits, n - hits, hits)
+    assert (p - low, high - p) == pytest.approx(((p - wanted.low) / math.sqrt(2), (wanted.high - p) / math.sqrt(2)))
+
+
+def test_balanced_accuracy_is_no_surer_for_a_class_that_is_judged_alike():
+    low, high = statistics.balanced_accuracy_interval(3, 0, 1, 19)
+    assert 0.6 < low < 0.8
+    assert 0.975 < high <= 1
+    assert statistics.balanced_accuracy_interval(300, 0, 1, 19).low > low + 0.1
+    assert all(map(math.isnan, statistics.balanced_accuracy_interval(0, 0, 1, 2)))
