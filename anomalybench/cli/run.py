@@ -44,18 +44,10 @@ def run(
     from anomalybench.core import places
 
     request = Request(
-        suite=suite,
-        methods=options.split(methods),
-        dataset=dataset,
-        categories=options.split(categories),
-        protocol=protocol,
-        seeds=options.seeds(seeds),
-        threshold=threshold,
-        explain=explain,
-        params=options.settings(settings),
-        group_by=group_by,
-        data=places.data(data),
-    )
+        suite=suite, methods=options.split(methods), dataset=dataset, categories=options.split(categories),
+        protocol=protocol, seeds=options.seeds(seeds), threshold=threshold, explain=explain,
+        params=options.settings(settings), group_by=group_by, data=places.data(data),
+    )  # fmt: skip
     loaded = load(request)
     if dry_run:
         console.print_jobs(loaded.jobs)
