@@ -15,6 +15,12 @@ ThresholdOption = Annotated[str | None, typer.Option(help="Rule: youden, f1, fpr
 SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter, as in cam.epochs=5 or kfold.k=3; repeatable.")
 ]
+ExplainOption = Annotated[
+    int | None, typer.Option(min=0, help="Measure insertion and deletion on that many defective images of a job.")
+]
+FeatureStoreOption = Annotated[
+    float, typer.Option("--feature-store", metavar="GB", min=0, help="Disk for frozen features; 0 keeps none.")
+]
 GroupByOption = Annotated[
     str | None,
     typer.Option(metavar="REGEX", help="Images whose paths match it alike show one object and are never torn apart."),

@@ -22,17 +22,13 @@ def run(
     protocol: options.ProtocolOption = None,
     seeds: options.SeedsOption = "",
     threshold: options.ThresholdOption = None,
-    explain: Annotated[
-        int | None, typer.Option(min=0, help="Measure insertion and deletion on that many defective images of a job.")
-    ] = None,
+    explain: options.ExplainOption = None,
     settings: options.SettingsOption = None,
     group_by: options.GroupByOption = None,
     data: options.DataOption = None,
     results: options.ResultsOption = options.RESULTS,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    feature_gb: Annotated[
-        float, typer.Option("--feature-store", metavar="GB", min=0, help="Disk for frozen features; 0 keeps none.")
-    ] = 20.0,
+    feature_gb: options.FeatureStoreOption = 20.0,
     force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
 ) -> None:
