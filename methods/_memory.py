@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from anomalybench.core.errors import DataError, UsageError
@@ -39,17 +40,24 @@ def frozen(backbone: backbones.Backbone, strides: Sequence[int], size: int, cont
     return Frozen(backbone, [backbone.end(stride) for stride in strides], size, context.device, context.features)
 
 
-def patches(extract: Frozen, images: Images, *, pool: bool) -> torch.Tensor:
+def patches(extract: Frozen, images: Images, *, pool: bool, channels: NDArray[np.intp] | None = None) -> torch.Tensor:
     """Features n x c x h x w on the finest layer's grid, the layers concatenated.
 
     Args:
         extract: From `frozen`.
         images: n images.
         pool: Average each cell with its eight neighbours first, as PatchCore does.
+        channels: Only these of the concatenated channels, ascending; others are never brought to the finest grid.
     """
-    layers = [F.avg_pool2d(layer, 3, 1, 1) if pool else layer for layer in extract(images)]
-    grid = layers[0].shape[-2:]
-    return torch.cat([layers[0], *(F.interpolate(layer, grid, mode="bilinear") for layer in layers[1:])], 1)
+    layers = extract(images)
+    grid, start, parts = layers[0].shape[-2:], 0, []
+    for layer in layers:
+        stop = start + layer.shape[1]
+        taken = slice(None) if channels is None else channels[(channels >= start) & (channels < stop)] - start
+        part = F.avg_pool2d(layer[:, taken], 3, 1, 1) if pool else layer[:, taken]
+        parts.append(part if part.shape[-2:] == grid else F.interpolate(part, grid, mode="bilinear"))
+        start = stop
+    return torch.cat(parts, 1)
 
 
 def full_maps(coarse: torch.Tensor, size: int) -> torch.Tensor:

@@ -38,25 +38,27 @@ class Padim(Method):
         """Mean and covariance at each position."""
         with training.seeded(context.seed):
             self._build(self.backbone, context)
-        features = patches(self.frozen_, train.images, pool=False)
-        taken = min(self.channels, features.shape[1])
-        self.channels_ = np.sort(context.rng.permutation(features.shape[1])[:taken])
+        known = sum(self.backbone_.channels[self.backbone_.end(s) - 1] for s in parse_strides(self.strides))
+        taken = min(self.channels, known)
+        self.channels_ = np.sort(context.rng.permutation(known)[:taken])
         if len(train.images) <= taken:
             context.notes.append(
                 f"padim: covariances of {taken} channels from {len(train.images)} images rest on the regulariser"
             )
-        rows = self._rows(features)
+        rows = self._rows(patches(self.frozen_, train.images, pool=False, channels=self.channels_))
         self.mean_ = rows.mean(1, keepdim=True)
-        centred = rows - self.mean_
-        covariance = centred.mT @ centred / max(1, len(train.images) - 1)
+        rows -= self.mean_
+        rows /= max(1, len(train.images) - 1) ** 0.5
+        covariance = rows.mT @ rows
         covariance.diagonal(dim1=1, dim2=2).add_(self.regulariser)
-        self.factor_ = torch.linalg.cholesky(covariance).contiguous()
+        # LAPACK's factor lies in columns: its transpose is in order without a copy, and is kept.
+        self.factor_ = torch.linalg.cholesky(covariance).mT.contiguous()
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`."""
-        features = patches(self.frozen_, images, pool=False)
+        features = patches(self.frozen_, images, pool=False, channels=self.channels_)
         away = (self._rows(features) - self.mean_).mT
-        distances = torch.linalg.solve_triangular(self.factor_, away, upper=False).norm(dim=1)
+        distances = torch.linalg.solve_triangular(self.factor_.mT, away, upper=False).norm(dim=1)
         maps = full_maps(distances.T.reshape(len(features), *features.shape[2:]), self.size)
         return Prediction(maps.flatten(1).amax(1).double().cpu().numpy(), maps.cpu().numpy())
 
@@ -78,5 +80,5 @@ class Padim(Method):
         self.frozen_ = frozen(self.backbone_, parse_strides(self.strides), self.size, context)
 
     def _rows(self, features: torch.Tensor) -> torch.Tensor:
-        """Chosen channels by position: positions x n x channels."""
-        return features[:, self.channels_].flatten(2).permute(2, 0, 1).to(self.device_).contiguous()
+        """Features by position: positions x n x channels."""
+        return features.flatten(2).permute(2, 0, 1).to(self.device_).contiguous()

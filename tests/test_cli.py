@@ -91,7 +91,7 @@ def test_show_knows_datasets_protocols_and_rules(cli, name, shown):
 
 
 @pytest.mark.parametrize(
-    ("suite", "n"), [("mvtec_ad", 90), ("chernytska", 5), ("mathworks_pill", 1), ("quickstart", 12), ("smoke", 14)]
+    ("suite", "n"), [("mvtec_ad", 135), ("chernytska", 5), ("mathworks_pill", 1), ("quickstart", 16), ("smoke", 20)]
 )
 def test_a_dry_run_prints_the_jobs_and_needs_no_data(cli, tmp_path, suite, n):
     result = cli("run", suite, "--dry-run", "--results", tmp_path / "results")

@@ -6,13 +6,13 @@ from anomalybench.core.errors import UsageError
 
 SYNTHETIC = "synthetic: {categories: [disc, weave], n_normal: 4, n_anomalous: 4}"
 PLAIN = f"methods: [cam]\ndatasets:\n  - {SYNTHETIC}\n"
-FLOORS = ["random", "brightness", "pixel_knn", "deep_knn"]
+FLOORS = ["deep_knn", "pixel_knn", "brightness", "random"]
 SHIPPED = {
     "chernytska": (["cam"], ["hazelnut", "leather", "cable", "toothbrush", "pill"]),
     "mathworks_pill": (["fcdd"], ["images"]),
-    "mvtec_ad": (["cam", "fcdd", *FLOORS], None),
-    "quickstart": (["cam", "fcdd", *FLOORS], ["mono", "poly"]),
-    "smoke": (["cam", "gradcam", "fcdd", *FLOORS], ["weave", "disc"]),
+    "mvtec_ad": (["cam", "fcdd", "autoencoder", "patchcore", "padim", *FLOORS], None),
+    "quickstart": (["cam", "fcdd", "patchcore", "padim", *FLOORS], ["mono", "poly"]),
+    "smoke": (["cam", "gradcam", "fcdd", "autoencoder", "padim", "patchcore", *FLOORS[::-1]], ["weave", "disc"]),
 }
 
 
