@@ -107,7 +107,7 @@ def test_deep_knn_is_the_brute_force_distance_of_pooled_features(k, used):
 
     distances = np.linalg.norm(features(shown)[:, None] - features(memory)[None], axis=2)
     expected = np.sort(distances, axis=1)[:, :used].mean(1)
-    assert method.predict(shown).scores == pytest.approx(expected, rel=1e-4)
+    assert method.predict(shown).scores == pytest.approx(expected, rel=1e-3)  # features are float16
 
 
 @pytest.mark.parametrize("n", [1, 3, 600])
