@@ -33,10 +33,9 @@ def batch(n=3, size=SIZE, seed=0):
 
 
 def plain(network, x):
+    """Image by image: in a batch, convolutions give other last digits."""
     with torch.no_grad():
-        for layer in network.layers:
-            x = layer(x)
-    return x
+        return torch.cat([network.layers(one) for one in x.split(1)])
 
 
 @pytest.fixture
