@@ -101,7 +101,8 @@ def _onnx(network: Tapped, size: int) -> Run:
     def run(batch: torch.Tensor) -> list[torch.Tensor]:
         return [torch.from_numpy(y) for y in session.run(names, {"x": batch.numpy()})]
 
-    _check_equal(run(probe), _eager(network)(probe))
+    # The second of two different images alone: that a batch works is seen, and torch runs once.
+    _check_equal([y[1:] for y in run(probe)], _eager(network)(probe[1:]))
     return run
 
 
