@@ -41,13 +41,16 @@ def frozen(backbone: backbones.Backbone, strides: Sequence[int], size: int, cont
     return Frozen(backbone, [backbone.end(stride) for stride in strides], size, context.device, context.features)
 
 
-def patches(extract: Frozen, images: Images, *, pool: bool, channels: NDArray[np.intp] | None = None) -> torch.Tensor:
+def patches(
+    extract: Frozen, images: Images, *, pool: bool, upsample: str, channels: NDArray[np.intp] | None = None
+) -> torch.Tensor:
     """Features n x c x h x w on the finest layer's grid, the layers concatenated.
 
     Args:
         extract: From `frozen`.
         images: n images.
         pool: Average each cell with its eight neighbours first, as PatchCore does.
+        upsample: How coarser layers come to the finest grid: `bilinear` as in PatchCore, `nearest` as in PaDiM.
         channels: Only these of the concatenated channels, ascending; others are never brought to the finest grid.
     """
     layers = extract(images)
@@ -58,7 +61,7 @@ def patches(extract: Frozen, images: Images, *, pool: bool, channels: NDArray[np
         # The same digits in a tenth of the time: a cell's channels lie side by side.
         part = layer[:, taken].contiguous(memory_format=torch.channels_last)
         part = F.avg_pool2d(part, 3, 1, 1) if pool else part
-        parts.append(part if part.shape[-2:] == grid else F.interpolate(part, grid, mode="bilinear"))
+        parts.append(part if part.shape[-2:] == grid else F.interpolate(part, grid, mode=upsample))
         start = stop
     return torch.cat(parts, 1)
 

@@ -1,6 +1,6 @@
 """Gaussian per position of patch features (Defard et al. 2021, PaDiM).
 
-The layers are brought to the finest grid and 100 of their channels taken at random; each position has its own mean and
+The layers are repeated up to the finest grid and 100 of their channels taken at random; each position has its own mean and
 covariance over the normal images, the latter with .01 added to its diagonal. A patch's score is its Mahalanobis
 distance; maps are blurred, an image's score is its map's maximum.
 """
@@ -45,7 +45,7 @@ class Padim(Method):
             context.notes.append(
                 f"padim: covariances of {taken} channels from {len(train.images)} images rest on the regulariser"
             )
-        rows = self._rows(patches(self.frozen_, train.images, pool=False, channels=self.channels_))
+        rows = self._rows(self._patches(train.images))
         self.mean_ = rows.mean(1, keepdim=True)
         rows -= self.mean_
         rows /= max(1, len(train.images) - 1) ** 0.5
@@ -56,7 +56,7 @@ class Padim(Method):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`."""
-        features = patches(self.frozen_, images, pool=False, channels=self.channels_)
+        features = self._patches(images)
         away = (self._rows(features) - self.mean_).mT
         distances = torch.linalg.solve_triangular(self.factor_.mT, away, upper=False).norm(dim=1)
         maps = full_maps(distances.T.reshape(len(features), *features.shape[2:]), self.size)
@@ -78,6 +78,9 @@ class Padim(Method):
     def _build(self, name: str, context: Context) -> None:
         self.backbone_, self.device_ = backbones.load(name), context.device
         self.frozen_ = frozen(self.backbone_, parse_strides(self.strides), self.size, context)
+
+    def _patches(self, images: Images) -> torch.Tensor:
+        return patches(self.frozen_, images, pool=False, upsample="nearest", channels=self.channels_)
 
     def _rows(self, features: torch.Tensor) -> torch.Tensor:
         """Features by position: positions x n x channels."""

@@ -42,7 +42,7 @@ class PatchCore(Method):
         with training.seeded(context.seed):
             self._build(self.backbone, context)
         self._check_budget(len(train.images))
-        found = patches(self.frozen_, train.images, pool=True)
+        found = patches(self.frozen_, train.images, pool=True, upsample="bilinear")
         rows = found.permute(0, 2, 3, 1).reshape(-1, found.shape[1]).to(context.device)
         count = max(1, int(len(rows) * self.ratio))
         matrix = torch.from_numpy(context.rng.standard_normal((rows.shape[1], self.projection), np.float32))
@@ -52,7 +52,7 @@ class PatchCore(Method):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are distances, blurred; the score is taken before blurring."""
-        found = patches(self.frozen_, images, pool=True)
+        found = patches(self.frozen_, images, pool=True, upsample="bilinear")
         n, channels, height, width = found.shape
         rows = found.permute(0, 2, 3, 1).reshape(-1, channels).to(self.memory_)
         distances, places = nearest(rows, self.memory_)

@@ -7,7 +7,7 @@ import torch
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import UsageError
 from anomalybench.core.method import Context, Train
-from anomalybench.methods._memory import full_maps, patches
+from anomalybench.methods._memory import full_maps
 
 SMALL = {"backbone": "random@timm:resnet18", "size": 64, "channels": 12}
 
@@ -30,7 +30,10 @@ def fitted(images, context=None, **params):
 
 def rows(method, images):
     """The channels that the method took, by position, in double precision: n x channels x positions."""
-    found = patches(method.frozen_, images, pool=False).numpy().astype(np.float64)
+    fine, *coarser = [layer.numpy().astype(np.float64) for layer in method.frozen_(images)]
+    times = [fine.shape[2] // layer.shape[2] for layer in coarser]
+    repeated = [layer.repeat(k, 2).repeat(k, 3) for layer, k in zip(coarser, times, strict=True)]
+    found = np.concatenate([fine, *repeated], 1)
     return found[:, method.channels_].reshape(len(images), len(method.channels_), -1)
 
 
@@ -71,11 +74,6 @@ def test_channels_are_drawn_without_repetition_from_the_seed():
     assert len(set(drawn[0])) == 12
     assert max(drawn[0]) > 128  # of both layers
     assert fitted(noise(2), channels=1000, strides="8").channels_.tolist() == list(range(128))
-
-
-def test_no_pooling_over_neighbours():
-    method = fitted(noise(2), strides="8")
-    assert torch.equal(patches(method.frozen_, noise(1), pool=False), method.frozen_(noise(1))[0])
 
 
 @pytest.mark.parametrize(("strides", "side"), [("4,8,16", 16), ("16", 4), (8, 8)])
