@@ -1,13 +1,58 @@
-"""What the methods that imitate a frozen network share: its features of a whole train set, and images held out."""
+"""What the methods that imitate a frozen network share: its features, images held out, prediction and fitted state."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
-from anomalybench.core.method import Context, Images
+from anomalybench.core.method import Context, Images, Method, Prediction
+from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
 from anomalybench.vision.images import batches
 
-_CHUNK = 32
+_BATCH, _CHUNK = 16, 32
+
+
+class StudentMethod(Method):
+    """Base of the methods whose student imitates a frozen backbone, the teacher; its maps show where it fails to.
+
+    `_build` sets `backbone_` and `student_`.
+    """
+
+    backbone: str
+    backbone_: backbones.Backbone
+    student_: nn.Module
+
+    @torch.no_grad()
+    def predict(self, images_: Images) -> Prediction:
+        """See `Method.predict`; the score is the map's maximum."""
+        full = torch.cat([self._maps(part).cpu() for part in batches(images_, _BATCH)])
+        return Prediction(full.flatten(1).amax(1).double().numpy(), full.numpy())
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """See `Method.state`."""
+        return training.to_arrays(self._networks())
+
+    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
+        """See `Method.restore`."""
+        self._build(backbones.without_weights(self.backbone), context)
+        training.from_arrays(self._networks(), state)
+        self.student_.eval()
+
+    @abstractmethod
+    def _build(self, name: str, context: Context) -> None:
+        """Make both networks, the teacher being the backbone `name`."""
+
+    @abstractmethod
+    def _maps(self, images_: Images) -> torch.Tensor:
+        """Maps n x size x size."""
+
+    def _networks(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"teacher": self.backbone_.layers, "student": self.student_})
 
 
 def targets(extract: Frozen, images: Images) -> list[torch.Tensor]:

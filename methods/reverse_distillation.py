@@ -18,18 +18,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
-from anomalybench.methods._distillation import targets
+from anomalybench.core.method import Context, Images, Supervision, Train
+from anomalybench.methods._distillation import StudentMethod, targets
 from anomalybench.methods._memory import blur, frozen, parse_strides
-from anomalybench.vision import backbones, images, training
-
-_BATCH = 16
+from anomalybench.vision import backbones, training
 
 
 def flat_loss(teacher: Sequence[torch.Tensor], student: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -127,10 +124,10 @@ class Student(nn.Module):
 
 
 @dataclass
-class ReverseDistillation(Method):
+class ReverseDistillation(StudentMethod):
     """Cosine distance between an encoder's features and their reconstruction."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from: ClassVar[Supervision] = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 15, "batch_size": 8, "blocks": "1,1,1"}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -158,25 +155,10 @@ class ReverseDistillation(Method):
             self._train(targets(self.frozen_, train.images), context)
         self.student_.eval()
 
-    @torch.no_grad()
-    def predict(self, images_: Images) -> Prediction:
-        """See `Method.predict`; maps are blurred, the score is their maximum."""
-        maps = []
-        for part in images.batches(images_, _BATCH):
-            teacher = [layer.to(self.device_) for layer in self.frozen_(part)]
-            maps.append(cosine_map(teacher, self.student_(teacher), self.size).cpu())
-        full = torch.cat(maps)
-        return Prediction(full.flatten(1).amax(1).double().numpy(), full.numpy())
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return training.to_arrays(self._networks())
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        self._build(backbones.without_weights(self.backbone), context)
-        training.from_arrays(self._networks(), state)
-        self.student_.eval()
+    def _maps(self, images_: Images) -> torch.Tensor:
+        """Cosine distances of all layers added and blurred."""
+        teacher = [layer.to(self.device_) for layer in self.frozen_(images_)]
+        return cosine_map(teacher, self.student_(teacher), self.size)
 
     def _build(self, name: str, context: Context) -> None:
         strides, blocks = parse_strides(self.strides), self._blocks()
@@ -200,9 +182,6 @@ class ReverseDistillation(Method):
         if min(blocks) < 1:
             raise UsageError(f"reverse_distillation.blocks = {self.blocks}: write positive numbers, as in 3,4,6.")
         return blocks
-
-    def _networks(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"teacher": self.backbone_.layers, "student": self.student_})
 
     def _train(self, wanted: Sequence[torch.Tensor], context: Context) -> None:
         self.student_.train()

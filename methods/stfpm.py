@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
 from torch.nn import functional as F
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
-from anomalybench.methods._distillation import hold_out, targets
+from anomalybench.core.method import Context, Images, Supervision, Train
+from anomalybench.methods._distillation import StudentMethod, hold_out, targets
 from anomalybench.methods._memory import frozen, parse_strides
 from anomalybench.vision import backbones, images, training
 from anomalybench.vision.inference import Tapped
@@ -47,10 +45,10 @@ def product_map(layers: Sequence[torch.Tensor], size: int) -> torch.Tensor:
 
 
 @dataclass
-class Stfpm(Method):
+class Stfpm(StudentMethod):
     """Distance between a teacher's features and those of a student that has seen normal images only."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from: ClassVar[Supervision] = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 12, "batch_size": 8}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -77,24 +75,10 @@ class Stfpm(Method):
             self._train(train.images, trained, held, context)
         self.student_.eval()
 
-    def predict(self, images_: Images) -> Prediction:
-        """See `Method.predict`; maps are products of distances, times 4096."""
-        maps = []
-        for part in images.batches(images_, _BATCH):
-            layers = self._distances(images.stack(part, self.size), self.frozen_(part))
-            maps.append(product_map(layers, self.size).cpu())
-        full = torch.cat(maps)
-        return Prediction(full.flatten(1).amax(1).double().numpy(), full.numpy())
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return training.to_arrays(self._networks())
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        self._build(backbones.without_weights(self.backbone), context)
-        training.from_arrays(self._networks(), state)
-        self.student_.eval()
+    def _maps(self, images_: Images) -> torch.Tensor:
+        """Products of distances, times 4096."""
+        layers = self._distances(images.stack(images_, self.size), self.frozen_(images_))
+        return product_map(layers, self.size)
 
     def _build(self, name: str, context: Context) -> None:
         strides = parse_strides(self.strides)
@@ -102,9 +86,6 @@ class Stfpm(Method):
         self.frozen_ = frozen(self.backbone_, strides, self.size, context)
         student = backbones.load(backbones.without_weights(name))
         self.student_ = Tapped(student.layers, [student.end(stride) for stride in strides]).to(context.device)
-
-    def _networks(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"teacher": self.backbone_.layers, "student": self.student_})
 
     def _train(self, images_: Images, trained: torch.Tensor, held: torch.Tensor, context: Context) -> None:
         pictures, wanted = images.stack(images_, self.size), targets(self.frozen_, images_)
