@@ -5,6 +5,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before numpy and torch are there: threads of several workers on the same cores wait for each other, and a test
+    # takes up to seven times as long. Processes that tests start take it over.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,6 +38,11 @@ class Result:
         assert "Traceback" not in self.text
         for word in words:
             assert str(word) in self.text
+
+
+def pytest_collection_modifyitems(items):
+    """The longest come first, and the quickstart before all: no worker is left with a long one at the end."""
+    items.sort(key=lambda item: (item.path.name != "test_quickstart.py", item.get_closest_marker("slow") is None))
 
 
 @pytest.fixture(autouse=True)
