@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -31,9 +32,22 @@ def ran(acme, cli, tmp_path):
     return call
 
 
-def test_a_clear_difference_is_called_one_and_its_limits_are_said(cli, ran):
-    results = ran("brightest, random")
-    result = cli("compare", "random", "brightest", "--results", results)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Folder of results that are made once for several tests."""
+    return tmp_path_factory.mktemp("compare") / "results"
+
+
+@pytest.fixture
+def pair(ran, kept, tmp_path):
+    """Results of `brightest` and `random`, the test's own."""
+    if not kept.exists():
+        shutil.copytree(ran("brightest, random"), kept)
+    return shutil.copytree(kept, tmp_path / "results", dirs_exist_ok=True)
+
+
+def test_a_clear_difference_is_called_one_and_its_limits_are_said(cli, pair):
+    result = cli("compare", "random", "brightest", "--results", pair)
     assert result.exit_code == 0
     said = re.search(
         r"- brightest is better than random on images like these "
@@ -90,8 +104,8 @@ def test_pixel_metrics_are_compared_where_both_have_maps(cli, ran):
         (["--protocol", "kfold"], ["'kfold'", "Did you mean 'pooled'?"]),
     ],
 )
-def test_slips_are_refused(cli, ran, arguments, words):
-    cli("compare", *arguments, "--results", ran("brightest, random")).assert_refused(*words)
+def test_slips_are_refused(cli, pair, arguments, words):
+    cli("compare", *arguments, "--results", pair).assert_refused(*words)
 
 
 def test_nothing_to_compare_is_said(cli, ran, tmp_path):
@@ -118,25 +132,24 @@ def test_results_that_cannot_be_written_are_refused(cli, ran):
     cli("compare", "--results", results).assert_refused("figures", "--results DIR")
 
 
-def test_records_of_an_older_version_are_shown_and_nothing_is_concluded(cli, ran):
-    results = ran("brightest, random")
-    for file in results.rglob("record.json"):
+def test_records_of_an_older_version_are_shown_and_nothing_is_concluded(cli, pair):
+    for file in pair.rglob("record.json"):
         (file.parent / "resamples.npz").unlink()
         record = json.loads(file.read_text())
         for name in ("intervals", "sanity", "leaks", "notes"):
             del record[name]
         del record["files"]["resamples.npz"], record["job"]["explain"]
         file.write_text(json.dumps(record))
-    result = cli("compare", "--results", results)
+    result = cli("compare", "--results", pair)
     assert result.exit_code == 0
     assert "brightest and random: nothing can be said; their records hold no resamples. Run them again." in result.text
     assert "nan" not in result.text
     assert "-1.000" not in result.text
-    (ground,) = verdicts.grounds(Store(results), None, None, [], "auroc")
+    (ground,) = verdicts.grounds(Store(pair), None, None, [], "auroc")
     assert np.isnan(ground.pairs[0].whole.interval).all()
-    board = cli("leaderboard", "--results", results)
+    board = cli("leaderboard", "--results", pair)
     assert board.exit_code == 0
     assert "nan" not in board.text
-    card = cli("show", json.loads(file.read_text())["job"]["method"]["name"], "--results", results)
+    card = cli("show", json.loads(file.read_text())["job"]["method"]["name"], "--results", pair)
     assert card.exit_code == 0
-    assert cli("show", file.parent.name[:7], "--results", results).exit_code == 0
+    assert cli("show", file.parent.name[:7], "--results", pair).exit_code == 0

@@ -24,10 +24,10 @@ def test_the_readme_command_finds_defects_in_real_solar_cells(cli_process, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("folder", "category"), [("cookies", "cookie"), ("mvtec_mini", "transistor")])
-def test_mvtec_layout_runs_on_real_images(cli_process, tmp_path, data, folder, category):
+def test_mvtec_layout_runs_on_real_images(cli, tmp_path, data, folder, category):
     arguments = ["--methods", "cam,fcdd", "--dataset", "mvtec_ad", "--data", data / folder, "--categories", category]
     light = ["--set", "cam.epochs=2", "--set", "fcdd.epochs=1", "--set", "fcdd.size=128", "--set", "cam.size=128"]
-    result = cli_process("run", *arguments, *light, "--results", tmp_path)
+    result = cli("run", *arguments, *light, "--results", tmp_path)
     assert result.exit_code == 0, result.stderr
     jobs = pd.read_csv(tmp_path / "leaderboards" / "adhoc_by_category.csv")
     assert list(jobs["status"]) == ["ok", "ok"]

@@ -7,7 +7,7 @@ from scipy import stats
 from anomalybench.evaluate.statistics import interval, p_value, resample, standard_error
 
 RESAMPLES = 400
-"""Enough here: the error of a standard error from 400 resamples is 3.5 %."""
+"""Enough here: the error of a standard error from 400 resamples is 3.5 %. From 200 it is 5 %: .05 % less coverage."""
 pytestmark = pytest.mark.slow
 
 
@@ -21,31 +21,33 @@ def area(scores, labels):
     return (ranks[labels].sum() - n * (n + 1) / 2) / (n * (labels.size - n))
 
 
-def drawn(rng, labels):
-    return rng.poisson(1, (RESAMPLES, labels.size)).astype(np.float32)
+def drawn(rng, labels, resamples):
+    return rng.poisson(1, (resamples, labels.size)).astype(np.float32)
 
 
-def trial(rng, labels, auroc):
+def trial(rng, labels, auroc, resamples=RESAMPLES):
     """Intervals of ROC AUC and balanced accuracy, from images of a Gaussian model."""
     n_anomalous, n_normal = labels.sum(), (~labels).sum()
     cut = distance(auroc) / 2
     scores = rng.normal(labels * 2 * cut)
     right = (scores > cut) == labels
     values = {"auroc": area(scores, labels), "balanced_accuracy": (right[labels].mean() + right[~labels].mean()) / 2}
-    found = resample(scores, labels, cut, drawn(rng, labels))
+    found = resample(scores, labels, cut, drawn(rng, labels, resamples))
     return {name: interval(v, standard_error(v, found[name], n_anomalous, n_normal)) for name, v in values.items()}
 
 
 @pytest.mark.parametrize("auroc", [0.7, 0.85, 0.95])
-@pytest.mark.parametrize(("anomalous", "normal", "trials"), [(30, 30, 1600), (12, 30, 1600), (100, 100, 1000)])
-def test_intervals_hold_the_truth_in_93_to_97_percent_of_trials(anomalous, normal, trials, auroc):
+@pytest.mark.parametrize(
+    ("anomalous", "normal", "trials", "resamples"), [(30, 30, 1600, 400), (12, 30, 1600, 400), (100, 100, 1000, 200)]
+)
+def test_intervals_hold_the_truth_in_93_to_97_percent_of_trials(anomalous, normal, trials, resamples, auroc):
     """Twelve defects at .95 are on the safe side: 98 %."""
     rng = np.random.default_rng(7)
     labels = np.repeat([True, False], [anomalous, normal])
     truth = {"auroc": auroc, "balanced_accuracy": stats.norm.cdf(distance(auroc) / 2)}
     inside = dict.fromkeys(truth, 0)
     for _ in range(trials):
-        for name, (low, high) in trial(rng, labels, auroc).items():
+        for name, (low, high) in trial(rng, labels, auroc, resamples).items():
             inside[name] += low <= truth[name] <= high
     most = 0.99 if (anomalous, auroc) == (12, 0.95) else 0.97
     for name, count in inside.items():
@@ -70,7 +72,7 @@ def rejections(trials, auroc, other, seed=11):
     for _ in range(trials):
         common = rng.normal(size=labels.size)
         pair = [np.sqrt(0.5) * (common + rng.normal(size=labels.size)) + labels * distance(a) for a in (auroc, other)]
-        weight = drawn(rng, labels)
+        weight = drawn(rng, labels, RESAMPLES // 2)
         a, b = (resample(scores, labels, 0.0, weight)["auroc"] for scores in pair)
         difference = area(pair[0], labels) - area(pair[1], labels)
         count += p_value(difference, float(np.nanstd(a - b, ddof=1))) < 0.05

@@ -11,13 +11,19 @@ from anomalybench.vision import backbones
 HEADS = ["gap", "maxpool_avg", "single_unit"]
 
 
-def network(head, name="random@torchvision:vgg16"):
+@pytest.fixture(scope="module")
+def vgg():
+    """The article's backbone, which takes a second to draw; tests only look at it."""
+    return backbones.load("random@torchvision:vgg16")
+
+
+def network(backbone, head):
     torch.manual_seed(0)
-    return Classifier(backbones.load(name), head).eval()
+    return Classifier(backbone, head).eval()
 
 
-def test_the_article_s_network_has_its_parameter_counts():
-    net = network("maxpool_avg")
+def test_the_article_s_network_has_its_parameter_counts(vgg):
+    net = network(vgg, "maxpool_avg")
     frozen = sum(p.numel() for p in net.parameters() if not p.requires_grad)
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
     assert (frozen, trained) == (7_635_264, 7_080_450)
@@ -25,8 +31,8 @@ def test_the_article_s_network_has_its_parameter_counts():
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_map_is_grad_cam_times_the_number_of_cells(head):
-    net = network(head)
+def test_map_is_grad_cam_times_the_number_of_cells(vgg, head):
+    net = network(vgg, head)
     features = torch.rand(2, 512, 14, 14, requires_grad=True)
     logit = net.logits(features)[:, 1].sum()
     (gradient,) = torch.autograd.grad(logit, features)
@@ -35,8 +41,8 @@ def test_map_is_grad_cam_times_the_number_of_cells(head):
     assert torch.allclose(grad_cam * 14 * 14, cam, rtol=1e-4, atol=1e-5)
 
 
-def test_map_of_a_pooled_head_sums_to_the_logit():
-    net = network("gap")
+def test_map_of_a_pooled_head_sums_to_the_logit(vgg):
+    net = network(vgg, "gap")
     features = torch.rand(3, 512, 14, 14)
     cam = torch.einsum("k,nkhw->nhw", net.class_weights(), features)
     assert torch.allclose(cam.mean((1, 2)) + net.head[0].bias[1], net.logits(features)[:, 1], atol=1e-5)

@@ -140,15 +140,21 @@ def test_parity_with_the_grad_cam_package(x, explainer):
         assert min(np.abs(maps[i] - reference).max() for maps in full) < 2e-3
 
 
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Keeps the two classifiers that are trained, one per head; an explainer plays no part in the training."""
+    return tmp_path_factory.mktemp("work")
+
+
 @pytest.mark.parametrize("explainer", EXPLAINERS)
-def test_every_explainer_gives_finite_maps_on_both_classifiers(explainer):
+def test_every_explainer_gives_finite_maps_on_both_classifiers(work, explainer):
     rng = np.random.default_rng(0)
     pictures = rng.integers(100, 120, (8, 64, 64, 3), dtype=np.uint8)
     pictures[4:, 10:34, 10:34] = 250
     for head in ("own", "gap"):
         params = {"size": 64, "epochs": 2, "explainer": explainer, "head": head, "backbone": "random@timm:resnet18"}
         method = parameters.build(registry.method("gradcam"), "gradcam", params)
-        method.fit(Train(list(pictures), np.repeat([0, 1], 4)), Context())
+        method.fit(Train(list(pictures), np.repeat([0, 1], 4)), Context(work=work))
         maps = method.predict(list(pictures[:2])).maps
         assert maps.shape == (2, 64, 64)
         assert np.isfinite(maps).all()
