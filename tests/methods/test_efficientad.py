@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from procedural import pictures
 from torch.nn import functional as F
 
 from anomalybench.core import parameters, registry
@@ -12,14 +13,6 @@ from anomalybench.methods.efficientad import EfficientAd, _endless, _moments, _s
 from anomalybench.vision import images
 
 FAST = {"size": 64, "teacher": "random", "steps": 2, "distillation_batch": 1, "learning_rate": 1e-3}
-
-
-def pictures(n, side=64, square=None):
-    found = np.random.default_rng(0).integers(100, 125, (n, side, side, 3), dtype=np.uint8)
-    if square:
-        row, column = square
-        found[:, row : row + 12, column : column + 12] = 250
-    return list(found)
 
 
 def build(**params):

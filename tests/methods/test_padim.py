@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from procedural import noise, painted
 
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import UsageError
@@ -10,16 +11,6 @@ from anomalybench.core.method import Context, Train
 from anomalybench.methods._memory import full_maps
 
 SMALL = {"backbone": "random@timm:resnet18", "size": 64, "channels": 12}
-
-
-def noise(n, seed=0):
-    return list(np.random.default_rng(seed).integers(100, 140, (n, 64, 64, 3), dtype=np.uint8))
-
-
-def painted(seed=9):
-    (picture,) = noise(1, seed)
-    picture[8:28, 36:56] = (250, 10, 10)
-    return picture
 
 
 def fitted(images, context=None, **params):

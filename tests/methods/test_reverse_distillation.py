@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from procedural import pictures
 from scipy import ndimage
 
 from anomalybench.core import parameters, registry
@@ -8,14 +9,6 @@ from anomalybench.core.errors import DataError, UsageError
 from anomalybench.core.method import Context, Train
 from anomalybench.methods.reverse_distillation import Student, cosine_map, flat_loss
 from anomalybench.vision import backbones
-
-
-def pictures(n, square=None):
-    found = np.random.default_rng(0).integers(100, 125, (n, 64, 64, 3), dtype=np.uint8)
-    if square:
-        row, column = square
-        found[:, row : row + 12, column : column + 12] = 250
-    return list(found)
 
 
 def fitted(n=8, context=None, **params):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from procedural import pictures
 
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import DataError, UsageError
@@ -8,14 +9,6 @@ from anomalybench.core.method import Context, Train
 from anomalybench.methods._distillation import hold_out, targets
 from anomalybench.methods.stfpm import Stfpm, distances, product_map
 from anomalybench.vision import backbones
-
-
-def pictures(n, square=None):
-    found = np.random.default_rng(0).integers(100, 125, (n, 64, 64, 3), dtype=np.uint8)
-    if square:
-        row, column = square
-        found[:, row : row + 12, column : column + 12] = 250
-    return list(found)
 
 
 def fitted(n=10, context=None, **params):

@@ -38,6 +38,12 @@ def plain(network, x):
         return torch.cat([network.layers(one) for one in x.split(1)])
 
 
+def assert_runs_in_torch(network):
+    how, run = engine(network, SIZE, "cpu")
+    assert how == "eager"
+    assert torch.equal(run(batch())[-1], plain(network, batch()))
+
+
 @pytest.fixture
 def no_warning():
     with warnings.catch_warnings():
@@ -84,9 +90,7 @@ def test_an_export_that_fails_falls_back_to_torch_and_is_said(monkeypatch):
     monkeypatch.setattr(torch.onnx, "export", refuse)
     network = Tapped(small(), [1, 3])
     with pytest.warns(RuntimeWarning, match=r"without ONNX Runtime.*no such operator$"):
-        how, run = engine(network, SIZE, "cpu")
-    assert how == "eager"
-    assert torch.equal(run(batch())[1], plain(network, batch()))
+        assert_runs_in_torch(network)
 
 
 class Inverse(nn.Module):
@@ -99,9 +103,7 @@ class Inverse(nn.Module):
 def test_a_network_that_cannot_be_exported_runs_in_torch():
     network = Tapped(small(middle=Inverse()), [3])
     with pytest.warns(RuntimeWarning, match="without ONNX Runtime"):
-        how, run = engine(network, SIZE, "cpu")
-    assert how == "eager"
-    assert torch.equal(run(batch())[0], plain(network, batch()))
+        assert_runs_in_torch(network)
 
 
 class Drifting(nn.Module):
@@ -114,9 +116,7 @@ class Drifting(nn.Module):
 def test_a_wrong_output_is_found_and_torch_runs():
     network = Tapped(small(middle=Drifting()), [2])
     with pytest.warns(RuntimeWarning, match="differs from torch's by 0.01"):
-        how, run = engine(network, SIZE, "cpu")
-    assert how == "eager"
-    assert torch.equal(run(batch())[0], plain(network, batch()))
+        assert_runs_in_torch(network)
 
 
 class Undefined(nn.Module):
@@ -140,9 +140,7 @@ def test_without_onnx_runtime_torch_runs_and_nothing_is_said(monkeypatch, no_war
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.setattr(builtins, "__import__", absent)
     network = Tapped(small(), [3])
-    how, run = engine(network, SIZE, "cpu")
-    assert how == "eager"
-    assert torch.equal(run(batch())[0], plain(network, batch()))
+    assert_runs_in_torch(network)
 
 
 def backbone(layers):
