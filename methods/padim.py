@@ -1,7 +1,7 @@
 """Gaussian per position of patch features (Defard et al. 2021, PaDiM).
 
-The layers are repeated up to the finest grid and 100 of their channels taken at random; each position has its own mean and
-covariance over the normal images, the latter with .01 added to its diagonal. A patch's score is its Mahalanobis
+The layers are repeated up to the finest grid and 100 of their channels taken at random; each position has its own mean
+and covariance over the normal images, the latter with .01 added to its diagonal. A patch's score is its Mahalanobis
 distance; maps are blurred, an image's score is its map's maximum.
 """
 
@@ -23,6 +23,7 @@ from anomalybench.vision import backbones, training
 class Padim(Method):
     """Mahalanobis distance at each position."""
 
+    version: ClassVar[int] = 2
     learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "channels": 40}
 
