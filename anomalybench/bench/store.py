@@ -17,8 +17,8 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from anomalybench.bench import index
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Job, Record
 
@@ -75,9 +75,9 @@ class Store:
 
     def records(self) -> Iterator[Record]:
         """Every whole record, sorted by folder."""
-        for file in sorted(self.runs.glob(f"*/*/*/*/{RECORD}")):
-            record = _read(file.parent)
-            if record is not None and not file.parent.name.startswith("."):
+        for row in index.rows(self.runs, RECORD):
+            record = _whole(row.record, self.runs / row.folder)
+            if record is not None:
                 yield record
 
     def beside(self, jobs: Iterable[Job], methods: str = "*") -> list[Record]:
@@ -96,8 +96,16 @@ class Store:
 
     def resample(self, jobs: Iterable[Job]) -> Callable[[str, str], NDArray[np.float32] | None]:
         """A function from job id and metric to that metric in every resample, for some jobs; None where not known."""
-        known = {job.id: job for job in jobs}
-        return lambda job, metric: self.resamples(known[job]).get(metric) if job in known else None
+        files = {folder.name: folder / RESAMPLES for folder in map(self.folder, jobs)}
+
+        def drawn(job: str, metric: str) -> NDArray[np.float32] | None:
+            if job not in files or not files[job].exists():
+                return None
+            with np.load(files[job], allow_pickle=False) as saved:
+                values: NDArray[np.float32] | None = saved.get(metric)
+            return values
+
+        return drawn
 
     def scores(self, job: Job) -> pd.DataFrame:
         """The job's raw scores, one row per calibration and test image."""
@@ -194,8 +202,16 @@ def _replace(aside: Path, target: Path) -> None:
 
 def _read(folder: Path) -> Record | None:
     try:
-        record = Record.model_validate_json((folder / RECORD).read_bytes())
-        whole = all((folder / name).stat().st_size == size for name, size in record.files.items())
-    except (OSError, ValidationError, ValueError):
+        return _whole((folder / RECORD).read_bytes(), folder)
+    except OSError:
+        return None
+
+
+def _whole(text: bytes, folder: Path) -> Record | None:
+    """The record of this text if the files that it names lie in the folder and have their sizes, else None."""
+    try:
+        record = Record.model_validate_json(text)
+        whole = all(os.stat(f"{folder}/{name}").st_size == size for name, size in record.files.items())
+    except (OSError, ValueError):
         return None
     return record if whole else None
