@@ -74,7 +74,8 @@ def _folders(parent: Path | str, depth: int, above: str = "") -> Iterator[str]:
 def _read(file: Path) -> dict[str, Row]:
     # A changed byte must not become another number, hence the checksums.
     with suppress(OSError, ValueError, pa.ArrowException):
-        table = pq.read_table(file, page_checksum_verification=True)
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            table = opened.read()
         if table.schema.equals(_SCHEMA, check_metadata=True):
             columns = (column.to_pylist() for column in table.columns)
             return {row.folder: row for row in map(Row, *columns)}

@@ -4,12 +4,14 @@
 """
 
 import contextlib
+import functools
+import gc
 import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -73,12 +75,16 @@ class Store:
         """The job's record if its results are whole, else None."""
         return _read(self.folder(job))
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> list[Record]:
         """Every whole record, sorted by folder."""
-        for row in index.rows(self.runs, RECORD):
-            record = _whole(row.record, self.runs / row.folder)
-            if record is not None:
-                yield record
+        collecting = gc.isenabled()
+        gc.disable()  # looking for cycles among thousands of new records takes longer than reading them
+        try:
+            found = [_whole(row.record, self.runs / row.folder) for row in index.rows(self.runs, RECORD)]
+        finally:
+            if collecting:
+                gc.enable()
+        return [record for record in found if record is not None]
 
     def beside(self, jobs: Iterable[Job], methods: str = "*") -> list[Record]:
         """Whole records of the same images, split the same way and with the same threshold rule, as these jobs.
@@ -148,6 +154,7 @@ class Store:
         return record
 
 
+@functools.lru_cache(10_000)
 def safe_name(name: str) -> str:
     """A file name for any text: letters, digits and a few signs stay, the rest is percent-encoded and kept short."""
     quoted = quote(name, safe=" ()[]=,+@").replace("~", "%7E")

@@ -196,7 +196,7 @@ def _mean_interval(found: Sequence[tuple[float, Interval]]) -> Interval:
 
 
 def _value(jobs: _Jobs) -> float:
-    return float(np.mean([one.value for one in jobs]))
+    return math.fsum(one.value for one in jobs) / len(jobs)
 
 
 def _limits(jobs: _Jobs, metric: str, resamples: Resamples) -> tuple[float, Interval]:
@@ -238,7 +238,9 @@ def _mean_resamples(jobs: _Jobs, metric: str, resamples: Resamples) -> NDArray[n
     table = np.array([values for values in drawn if values is not None])
     if len(table) < len(drawn):
         return None
-    known = np.isfinite(table)
-    sums: NDArray[np.float64] = np.where(known, table, 0).sum(0, dtype=np.float64)
-    mean: NDArray[np.float64] = np.divide(sums, known.sum(0), where=known.any(0), out=np.full(table.shape[1], np.nan))
+    mean: NDArray[np.float64] = table.mean(0, dtype=np.float64)
+    holes = ~np.isfinite(mean)
+    some = np.isfinite(table[:, holes])
+    sums = np.where(some, table[:, holes], 0).sum(0, dtype=np.float64)
+    mean[holes] = np.divide(sums, some.sum(0), where=some.any(0), out=np.full(sums.size, np.nan))
     return mean
