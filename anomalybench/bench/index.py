@@ -46,12 +46,12 @@ def rows(runs: Path, name: str) -> list[Row]:
     known = _read(runs / FILE)
     found = []
     for folder in _folders(runs, 4):
-        file = f"{runs}/{folder}/{name}"
+        file = runs / folder / name
         with suppress(OSError):
-            stat = os.stat(file)  # noqa: PTH116: pathlib would double the time
+            stat = file.stat()
             stamp = f"{stat.st_mtime_ns} {stat.st_size} {stat.st_ino}"
             row = known.get(folder)
-            found.append(row if row and row.stamp == stamp else Row(folder, stamp, Path(file).read_bytes()))
+            found.append(row if row and row.stamp == stamp else Row(folder, stamp, file.read_bytes()))
     if len(found) != len(known) or any(known.get(row.folder) is not row for row in found):
         _write(runs / FILE, found)
     return found

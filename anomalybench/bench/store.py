@@ -218,7 +218,7 @@ def _whole(text: bytes, folder: Path) -> Record | None:
     """The record of this text if the files that it names lie in the folder and have their sizes, else None."""
     try:
         record = Record.model_validate_json(text)
-        whole = all(os.stat(f"{folder}/{name}").st_size == size for name, size in record.files.items())
+        whole = all((folder / name).stat().st_size == size for name, size in record.files.items())
     except (OSError, ValueError):
         return None
     return record if whole else None
