@@ -76,7 +76,7 @@ class Store:
         return _read(self.folder(job))
 
     def records(self) -> list[Record]:
-        """Every whole record, sorted by folder."""
+        """Every whole record, sorted by folder; read through `bench.index`."""
         collecting = gc.isenabled()
         gc.disable()  # looking for cycles among thousands of new records takes longer than reading them
         try:

@@ -21,7 +21,7 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
 
     store = Store(results)
     if suite is None:
-        name, records, missing = "all", list(store.records()), 0
+        name, records, missing = "all", store.records(), 0
     else:
         from anomalybench.bench.external import PREFIX  # loads torch
 

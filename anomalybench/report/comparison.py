@@ -136,6 +136,8 @@ def _standing(jobs: pd.DataFrame, metric: str) -> tuple[int, float]:
 
 
 class _Job(NamedTuple):
+    """A finished job: its id, the metric's value and its test images by outcome."""
+
     job: str
     seed: int
     fold: str

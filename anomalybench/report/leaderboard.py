@@ -64,8 +64,8 @@ def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: 
 
     Args:
         records: What jobs left.
-        resamples: Where to find a job's metric in every resample of its test images; without, there are no intervals
-            of means and nothing is known of ties.
+        resamples: Where to find a job's metric in every resample of its test images; without, nothing is known of
+            ties, and of means only balanced accuracy has an interval, from the counts of images.
     """
     newest = _newest(records)
     known = published.read()
