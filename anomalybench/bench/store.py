@@ -4,12 +4,14 @@
 """
 
 import contextlib
+import functools
+import gc
 import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -17,8 +19,8 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from anomalybench.bench import index
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Job, Record
 
@@ -73,12 +75,16 @@ class Store:
         """The job's record if its results are whole, else None."""
         return _read(self.folder(job))
 
-    def records(self) -> Iterator[Record]:
-        """Every whole record, sorted by folder."""
-        for file in sorted(self.runs.glob(f"*/*/*/*/{RECORD}")):
-            record = _read(file.parent)
-            if record is not None and not file.parent.name.startswith("."):
-                yield record
+    def records(self) -> list[Record]:
+        """Every whole record, sorted by folder; read through `bench.index`."""
+        collecting = gc.isenabled()
+        gc.disable()  # looking for cycles among thousands of new records takes longer than reading them
+        try:
+            found = [_whole(row.record, self.runs / row.folder) for row in index.rows(self.runs, RECORD)]
+        finally:
+            if collecting:
+                gc.enable()
+        return [record for record in found if record is not None]
 
     def beside(self, jobs: Iterable[Job], methods: str = "*") -> list[Record]:
         """Whole records of the same images, split the same way and with the same threshold rule, as these jobs.
@@ -96,8 +102,16 @@ class Store:
 
     def resample(self, jobs: Iterable[Job]) -> Callable[[str, str], NDArray[np.float32] | None]:
         """A function from job id and metric to that metric in every resample, for some jobs; None where not known."""
-        known = {job.id: job for job in jobs}
-        return lambda job, metric: self.resamples(known[job]).get(metric) if job in known else None
+        files = {folder.name: folder / RESAMPLES for folder in map(self.folder, jobs)}
+
+        def drawn(job: str, metric: str) -> NDArray[np.float32] | None:
+            if job not in files or not files[job].exists():
+                return None
+            with np.load(files[job], allow_pickle=False) as saved:
+                values: NDArray[np.float32] | None = saved.get(metric)
+            return values
+
+        return drawn
 
     def scores(self, job: Job) -> pd.DataFrame:
         """The job's raw scores, one row per calibration and test image."""
@@ -140,6 +154,7 @@ class Store:
         return record
 
 
+@functools.lru_cache(10_000)
 def safe_name(name: str) -> str:
     """A file name for any text: letters, digits and a few signs stay, the rest is percent-encoded and kept short."""
     quoted = quote(name, safe=" ()[]=,+@").replace("~", "%7E")
@@ -194,8 +209,16 @@ def _replace(aside: Path, target: Path) -> None:
 
 def _read(folder: Path) -> Record | None:
     try:
-        record = Record.model_validate_json((folder / RECORD).read_bytes())
+        return _whole((folder / RECORD).read_bytes(), folder)
+    except OSError:
+        return None
+
+
+def _whole(text: bytes, folder: Path) -> Record | None:
+    """The record of this text if the files that it names lie in the folder and have their sizes, else None."""
+    try:
+        record = Record.model_validate_json(text)
         whole = all((folder / name).stat().st_size == size for name, size in record.files.items())
-    except (OSError, ValidationError, ValueError):
+    except (OSError, ValueError):
         return None
     return record if whole else None

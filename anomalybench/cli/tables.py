@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: ResultsOption = RESULTS) -> None:
     """Make a suite's leaderboards from the records in the results folder; without a suite, one of all records."""
-    from anomalybench.bench.external import PREFIX
     from anomalybench.bench.store import Store
     from anomalybench.core.errors import StoreError
     from anomalybench.report import leaderboard as report
 
     store = Store(results)
     if suite is None:
-        name, records, missing = "all", list(store.records()), 0
+        name, records, missing = "all", store.records(), 0
     else:
+        from anomalybench.bench.external import PREFIX  # loads torch
+
         name, records, missing = finished(store, suite, data)
         records += store.beside([record.job for record in records], f"{PREFIX}*")
     if not records:

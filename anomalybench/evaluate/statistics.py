@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -85,7 +85,7 @@ def interval(estimate: float, spread: float) -> Interval:
     if not EXACT < estimate < 1 - EXACT:
         return Interval(max(0.0, estimate - Z * spread), min(1.0, estimate + Z * spread))
     reach = Z * spread / (estimate * (1 - estimate))
-    return Interval(*(float(v) for v in stats.logistic.cdf(stats.logistic.ppf(estimate) + np.array([-reach, reach]))))
+    return Interval(*(float(v) for v in special.expit(special.logit(estimate) + np.array([-reach, reach]))))
 
 
 def standard_error(estimate: float, resamples: Floats, n_anomalous: float, n_normal: float) -> float:

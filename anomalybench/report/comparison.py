@@ -4,8 +4,10 @@ Within a category, the metric of each resample is averaged over folds and seeds;
 the same weight in all. Categories share no image, so the variances of their means add up.
 """
 
+import functools
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,7 +21,6 @@ from anomalybench.evaluate.statistics import Interval, Ranking
 
 Resamples = Callable[[str, str], NDArray[np.floating] | None]
 """The metric of a job, by job id and metric's name, in every resample of its test images; None where there are none."""
-SAME_IMAGES = ["category", "seed", "fold"]
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,7 @@ def mean_interval(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> Inte
     The distances of each category's own limits add up in quadrature, each side for itself (Zou and Donner 2008), so
     that a category without any mistake widens the interval downwards only.
     """
-    known = jobs[jobs[metric].notna()]
-    found = [_category(group, metric, resamples) for _, group in known.groupby("category")]
-    if not found:
-        return Interval(math.nan, math.nan)
-    mean = float(np.mean([one.value for one in found]))
-    down = math.hypot(*(one.value - one.interval.low for one in found)) / len(found)
-    up = math.hypot(*(one.interval.high - one.value for one in found)) / len(found)
-    return Interval(mean - down, mean + up)
+    return _mean_interval([_limits(one, metric, resamples) for one in _by_category(jobs, metric).values()])
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resamples) -> Difference:
@@ -68,20 +62,7 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resampl
         metric: A column of theirs.
         resamples: Where to find the metric's resamples.
     """
-    both = a[a[metric].notna()].merge(b[b[metric].notna()], on=SAME_IMAGES, suffixes=("_a", "_b"))
-    found = []
-    for _, group in both.groupby("category"):
-        sides = (group.rename(columns={f"{name}{end}": name for name in a.columns}) for end in ("_a", "_b"))
-        found.append([_category(side, metric, resamples) for side in sides])
-    if not found:
-        nan = math.nan
-        return Difference(nan, nan, nan, Interval(nan, nan), nan, 0)
-    mean_a, mean_b = (float(np.mean([side.value for side in one])) for one in zip(*found, strict=True))
-    value = mean_a - mean_b
-    error = math.hypot(*(_paired_error(*sides) for sides in found)) / len(found)
-    reach = statistics.Z * error
-    interval = Interval(*(float(limit) for limit in np.clip([value - reach, value + reach], -1, 1)))  # NaN stays NaN
-    return Difference(mean_a, mean_b, value, interval, statistics.p_value(value, error), len(found))
+    return _difference(_by_category(a, metric), _by_category(b, metric), lambda one: _category(one, metric, resamples))
 
 
 def by_category(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resamples) -> dict[str, Difference]:
@@ -112,7 +93,9 @@ def tied_with_best(groups: dict[str, pd.DataFrame], metric: str, resamples: Resa
         return dict.fromkeys(groups)
     best = max(sorted(known), key=lambda name: _standing(known[name], metric))
     pairs = list(itertools.combinations(sorted(known), 2))
-    adjusted = statistics.holm([difference(known[a], known[b], metric, resamples).p for a, b in pairs])
+    done = {name: _by_category(jobs, metric) for name, jobs in known.items()}
+    measured = functools.cache(lambda one: _category(one, metric, resamples))
+    adjusted = statistics.holm([_difference(done[a], done[b], measured).p for a, b in pairs])
     ties = {
         pair[pair[0] == best]: None if math.isnan(p) else p >= 1 - statistics.LEVEL
         for pair, p in zip(pairs, adjusted, strict=True)
@@ -131,11 +114,12 @@ def below(jobs: pd.DataFrame, floors: Sequence[pd.DataFrame], metric: str, resam
         resamples: Where to find the metric's resamples.
     """
     failed = []
+    done = {category: _limits(one, metric, resamples) for category, one in _by_category(jobs, metric).items()}
     for floor in floors:
-        known = floor[floor[metric].notna() & floor["category"].isin(jobs.loc[jobs[metric].notna(), "category"])]
-        low = mean_interval(jobs[jobs["category"].isin(known["category"])], metric, resamples).low
+        known = {category: one for category, one in _by_category(floor, metric).items() if category in done}
+        low = _mean_interval([done[category] for category in known]).low
         if not math.isnan(low):
-            failed.append(low <= known.groupby("category")[metric].mean().mean())
+            failed.append(low <= np.mean([_value(one) for one in known.values()]))
     return any(failed) if failed else None
 
 
@@ -151,25 +135,95 @@ def _standing(jobs: pd.DataFrame, metric: str) -> tuple[int, float]:
     return known["category"].nunique(), float(known.groupby("category")[metric].mean().mean())
 
 
-class _Category(NamedTuple):
-    """One method in one category: mean over folds and seeds, its resamples if they are known, error and interval."""
+class _Job(NamedTuple):
+    """A finished job: its id, the metric's value and its test images by outcome."""
 
+    job: str
+    seed: int
+    fold: str
+    value: float
+    tp: float
+    fn: float
+    fp: float
+    tn: float
+
+
+_Jobs = tuple[_Job, ...]
+
+
+class _Category(NamedTuple):
+    """One method in one category: mean over folds and seeds, and its resamples if they are known."""
+
+    jobs: _Jobs
     value: float
     drawn: NDArray[np.float64] | None
-    error: float
-    interval: Interval
 
 
-def _category(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> _Category:
-    value, drawn = float(jobs[metric].mean()), _mean_resamples(jobs, metric, resamples)
-    if drawn is None:
-        return _Category(value, None, math.nan, Interval(math.nan, math.nan))
-    tp, fn, fp, tn = (float(jobs[name].sum()) / jobs["seed"].nunique() for name in ("tp", "fn", "fp", "tn"))
-    error = statistics.standard_error(value, drawn, tp + fn, fp + tn)
-    interval = statistics.interval(value, error)
+def _by_category(jobs: pd.DataFrame, metric: str) -> dict[str, _Jobs]:
+    """Jobs that have the metric; plain tuples, since pairs of methods are as many as their square."""
+    known = jobs[jobs[metric].notna()]
+    columns = (known[name].tolist() for name in ("category", "job", "seed", "fold", metric, "tp", "fn", "fp", "tn"))
+    found = defaultdict(list)
+    for category, *one in zip(*columns, strict=True):
+        found[category].append(_Job(*one))
+    return {category: tuple(found[category]) for category in sorted(found)}
+
+
+def _difference(a: dict[str, _Jobs], b: dict[str, _Jobs], measured: Callable[[_Jobs], _Category]) -> Difference:
+    found = []
+    for category in sorted(a.keys() & b.keys()):
+        others = {(one.seed, one.fold): one for one in b[category]}
+        both = [(one, others[one.seed, one.fold]) for one in a[category] if (one.seed, one.fold) in others]
+        if both:
+            found.append([measured(side) for side in zip(*both, strict=True)])
+    if not found:
+        nan = math.nan
+        return Difference(nan, nan, nan, Interval(nan, nan), nan, 0)
+    mean_a, mean_b = (float(np.mean([side.value for side in one])) for one in zip(*found, strict=True))
+    value = mean_a - mean_b
+    error = math.hypot(*(_paired_error(*sides) for sides in found)) / len(found)
+    reach = statistics.Z * error
+    interval = Interval(*(float(limit) for limit in np.clip([value - reach, value + reach], -1, 1)))  # NaN stays NaN
+    return Difference(mean_a, mean_b, value, interval, statistics.p_value(value, error), len(found))
+
+
+def _mean_interval(found: Sequence[tuple[float, Interval]]) -> Interval:
+    """Interval of the mean of categories' values, from theirs."""
+    if not found:
+        return Interval(math.nan, math.nan)
+    mean = float(np.mean([value for value, _ in found]))
+    down = math.hypot(*(value - limit.low for value, limit in found)) / len(found)
+    up = math.hypot(*(limit.high - value for value, limit in found)) / len(found)
+    return Interval(mean - down, mean + up)
+
+
+def _value(jobs: _Jobs) -> float:
+    return math.fsum(one.value for one in jobs) / len(jobs)
+
+
+def _limits(jobs: _Jobs, metric: str, resamples: Resamples) -> tuple[float, Interval]:
+    """Value and interval of one method in one category."""
     if metric == "balanced_accuracy":
-        interval = statistics.balanced_accuracy_interval(tp, fn, fp, tn)
-    return _Category(value, drawn, error, interval)
+        return _value(jobs), statistics.balanced_accuracy_interval(*_counts(jobs))
+    one = _category(jobs, metric, resamples)
+    return one.value, statistics.interval(one.value, _error(one))
+
+
+def _counts(jobs: _Jobs) -> list[float]:
+    """Images of each kind, as `tp, fn, fp, tn`: folds add up, seeds are averaged."""
+    n_seeds = len({one.seed for one in jobs})
+    return [sum(kind) / n_seeds for kind in zip(*((one.tp, one.fn, one.fp, one.tn) for one in jobs), strict=True)]
+
+
+def _category(jobs: _Jobs, metric: str, resamples: Resamples) -> _Category:
+    return _Category(jobs, _value(jobs), _mean_resamples(jobs, metric, resamples))
+
+
+def _error(one: _Category) -> float:
+    if one.drawn is None:
+        return math.nan
+    tp, fn, fp, tn = _counts(one.jobs)
+    return statistics.standard_error(one.value, one.drawn, tp + fn, fp + tn)
 
 
 def _paired_error(a: _Category, b: _Category) -> float:
@@ -177,16 +231,18 @@ def _paired_error(a: _Category, b: _Category) -> float:
     if a.drawn is None or b.drawn is None:
         return math.nan
     spread = float(np.nanstd(a.drawn - b.drawn, ddof=1))
-    return math.hypot(a.error, b.error) if spread < statistics.EXACT < abs(a.value - b.value) else spread
+    return math.hypot(_error(a), _error(b)) if spread < statistics.EXACT < abs(a.value - b.value) else spread
 
 
-def _mean_resamples(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> NDArray[np.float64] | None:
+def _mean_resamples(jobs: _Jobs, metric: str, resamples: Resamples) -> NDArray[np.float64] | None:
     """Mean over jobs of a metric in every resample, over those jobs that can be measured in it; None if unknown."""
-    drawn: Sequence[NDArray[np.floating] | None] = [resamples(job, metric) for job in jobs["job"]]
-    if any(values is None for values in drawn):
+    drawn = [resamples(one.job, metric) for one in jobs]
+    table = np.array([values for values in drawn if values is not None])
+    if len(table) < len(drawn):
         return None
-    table = np.array(drawn, np.float64)
-    known = np.isfinite(table)
-    sums: NDArray[np.float64] = np.where(known, table, 0).sum(0)
-    mean: NDArray[np.float64] = np.divide(sums, known.sum(0), where=known.any(0), out=np.full(table.shape[1], np.nan))
+    mean: NDArray[np.float64] = table.mean(0, dtype=np.float64)
+    holes = ~np.isfinite(mean)
+    some = np.isfinite(table[:, holes])
+    sums = np.where(some, table[:, holes], 0).sum(0, dtype=np.float64)
+    mean[holes] = np.divide(sums, some.sum(0), where=some.any(0), out=np.full(sums.size, np.nan))
     return mean

@@ -64,24 +64,25 @@ def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: 
 
     Args:
         records: What jobs left.
-        resamples: Where to find a job's metric in every resample of its test images; without, there are no intervals
-            of means and nothing is known of ties.
+        resamples: Where to find a job's metric in every resample of its test images; without, nothing is known of
+            ties, and of means only balanced accuracy has an interval, from the counts of images.
     """
     newest = _newest(records)
     known = published.read()
     methods = _labels([r.job.method for r in newest])
     datasets = _labels([r.job.dataset for r in newest])
-    protocols = _labels([_split(r.job) for r in newest])
+    splits = [_split(r.job) for r in newest]
+    protocols = _labels(splits)
     rows = [
         {**_row(record), "method": methods(record.job.method), "dataset": datasets(record.job.dataset),
-         "protocol": protocols(_split(record.job)), "published": published.of(known, [record])}
-        for record in newest
+         "protocol": protocols(split), "published": published.of(known, [record])}
+        for record, split in zip(newest, splits, strict=True)
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=JOB_COLUMNS)
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
     whole = defaultdict(list)
-    for record in newest:
-        whole[methods(record.job.method), datasets(record.job.dataset), protocols(_split(record.job))].append(record)
+    for record, row in zip(newest, rows, strict=True):
+        whole[row["method"], row["dataset"], row["protocol"]].append(record)
     said = {key: published.of(known, group, mean=True) for key, group in whole.items()}
     return Tables(_summary(jobs, said, functools.cache(resamples)), jobs)
 
@@ -128,12 +129,13 @@ def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
     for choice in choices:
         variants.setdefault(choice.name, {})[json.dumps(choice.params, sort_keys=True)] = choice.params
 
-    def label(choice: Choice) -> str:
-        others = variants[choice.name].values()
-        telling = [k for k, v in sorted(choice.params.items()) if any(k not in p or p[k] != v for p in others)]
-        return f"{choice.name}({', '.join(f'{k}={choice.params[k]}' for k in telling)})" if telling else choice.name
+    @functools.cache
+    def label(name: str, params: str) -> str:
+        chosen, others = variants[name][params], variants[name].values()
+        telling = [k for k, v in sorted(chosen.items()) if any(k not in p or p[k] != v for p in others)]
+        return f"{name}({', '.join(f'{k}={chosen[k]}' for k in telling)})" if telling else name
 
-    return label
+    return lambda choice: label(choice.name, json.dumps(choice.params, sort_keys=True))
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -211,7 +213,7 @@ def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) 
 
 def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
     """Mean over categories of means over jobs, summed exactly: the last digit must not depend on other columns."""
-    known = jobs[jobs[column].notna()]
+    known = jobs[["category", column]].dropna()
     means = [math.fsum(values) / len(values) for _, values in known.groupby("category")[column]]
     return math.fsum(means) / len(means) if means else math.nan
 

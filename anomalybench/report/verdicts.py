@@ -1,5 +1,6 @@
 """What can be concluded from finished jobs about which of some methods is better, in numbers and in words."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -105,7 +106,7 @@ def grounds(
             if not matching.any():
                 raise unknown(f"{column} in the results", wanted, chosen[column].unique())
             chosen = chosen[matching]
-    resamples = store.resample(record.job for record in records)
+    resamples = functools.cache(store.resample(record.job for record in records))
     shared = [
         _ground(str(d), str(p), group, metric, resamples) for (d, p), group in chosen.groupby(["dataset", "protocol"])
     ]
