@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Job, Record
 
 RECORD, SCORES, MAPS, RESAMPLES = "record.json", "scores.parquet", "maps.npz", "resamples.npz"
+RANKING = "auroc"
+"""The metric that tables are ranked by."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Store:
     def __init__(self, results: Path) -> None:
         self.results = results
         self.runs = results / "runs"
+        self._stamps: dict[str, str] = {}
 
     def check_writable(self) -> None:
         """Fail now rather than after the first fit.
@@ -80,7 +84,9 @@ class Store:
         collecting = gc.isenabled()
         gc.disable()  # looking for cycles among thousands of new records takes longer than reading them
         try:
-            found = [_whole(row.record, self.runs / row.folder) for row in index.rows(self.runs, RECORD)]
+            rows = index.rows(self.runs, RECORD, _ranking)
+            self._stamps = {row.folder: row.stamp for row in rows}
+            found = [_whole(row.record, self.runs / row.folder) for row in rows]
         finally:
             if collecting:
                 gc.enable()
@@ -102,14 +108,16 @@ class Store:
 
     def resample(self, jobs: Iterable[Job]) -> Callable[[str, str], NDArray[np.float32] | None]:
         """A function from job id and metric to that metric in every resample, for some jobs; None where not known."""
-        files = {folder.name: folder / RESAMPLES for folder in map(self.folder, jobs)}
+        known = {job.id: job for job in jobs}
+        indexed = index.resamples(self.runs, self._stamps) if self._stamps else {}
+        ranking = {folder.rpartition("/")[2]: drawn for folder, drawn in indexed.items()}
 
         def drawn(job: str, metric: str) -> NDArray[np.float32] | None:
-            if job not in files or not files[job].exists():
+            if job not in known:
                 return None
-            with np.load(files[job], allow_pickle=False) as saved:
-                values: NDArray[np.float32] | None = saved.get(metric)
-            return values
+            if metric == RANKING and len(ranking.get(job, b"")):
+                return np.frombuffer(ranking[job], np.float32)
+            return _resamples(self.folder(known[job]), metric)
 
         return drawn
 
@@ -212,6 +220,24 @@ def _read(folder: Path) -> Record | None:
         return _whole((folder / RECORD).read_bytes(), folder)
     except OSError:
         return None
+
+
+def _resamples(folder: Path, metric: str) -> NDArray[np.float32] | None:
+    file = folder / RESAMPLES
+    if not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as saved:
+        values: NDArray[np.float32] | None = saved.get(metric)
+    return values
+
+
+def _ranking(folder: Path) -> bytes:
+    """What the index keeps of the resamples: none of a file that cannot be read."""
+    try:
+        values = _resamples(folder, RANKING)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
+        return b""
+    return b"" if values is None else values.tobytes()
 
 
 def _whole(text: bytes, folder: Path) -> Record | None:

@@ -213,8 +213,11 @@ def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) 
 
 def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
     """Mean over categories of means over jobs, summed exactly: the last digit must not depend on other columns."""
-    known = jobs[["category", column]].dropna()
-    means = [math.fsum(values) / len(values) for _, values in known.groupby("category")[column]]
+    known = defaultdict(list)
+    for category, value in zip(jobs["category"].tolist(), jobs[column].tolist(), strict=True):
+        if not pd.isna(value):
+            known[category].append(value)
+    means = [math.fsum(values) / len(values) for values in known.values()]
     return math.fsum(means) / len(means) if means else math.nan
 
 
