@@ -30,8 +30,7 @@ def report(
 ) -> None:
     """Write one HTML page, to look at and to send on: leaderboard, costs, every mistake with its heat map.
 
-    The page holds everything and needs no network. Where one suite is named, scores of other tools on its images are
-    shown as well.
+    The page holds everything and needs no network. It is made from records; nothing is run.
     """
     from anomalybench.bench.store import Store
     from anomalybench.core import places

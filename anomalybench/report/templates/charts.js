@@ -3,7 +3,7 @@
 function linear(low, high, from, to) {
   const scale = (value) => from + ((value - low) / (high - low || 1)) * (to - from);
   scale.ticks = () => {
-    const rough = (high - low) / 4 || 1;
+    const rough = (high - low) / 5 || 1;
     const unit = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 2.5, 5, 10].map((k) => k * unit).find((k) => k >= rough);
     const found = [];
@@ -86,6 +86,11 @@ function scatter(points, cost, metric, width) {
   const front = paretoFront(points);
   const path = front.map((p, i) => (i ? `H${x(p.cost)}V${y(p.value)}` : `M${x(p.cost)} ${y(p.value)}`)).join("");
   const taken = points.map((p) => [x(p.cost) - 7, y(p.value) - 7, x(p.cost) + 7, y(p.value) + 7]);
+  front.forEach((p, i) => {
+    const next = front[i + 1], end = next ? x(next.cost) : right;
+    taken.push([x(p.cost), y(p.value) - 1, end, y(p.value) + 1]);
+    if (next) taken.push([end - 1, y(next.value), end + 1, y(p.value)]);
+  });
   const label = `${metricLabel(metric)} against ${COSTS[cost].label}. Best for their cost: ${front.map((p) => p.row.method).join(", ")}.`;
   return drawing(width, height, label,
     axisX(x, bottom, left, right, `${COSTS[cost].label} in ${COSTS[cost].unit}, log scale`),
@@ -93,28 +98,29 @@ function scatter(points, cost, metric, width) {
     svg("path", { class: "front", d: `${path}H${right}` }),
     points.map((p) => fill(mark(p.row.kind, x(p.cost), y(p.value), 6), {}, [
       svg("title", {}, `${p.row.method}: ${fixed(p.value)}, ${costText(cost, p.cost)}`)])),
-    points.map((p) => pointLabel(short(p.row.method, 26), x(p.cost), y(p.value), taken, left, right, front.includes(p))));
+    points.map((p) => pointLabel(short(p.row.method, 26), x(p.cost), y(p.value), taken, left, right, bottom, front.includes(p))));
 }
 
 /* A name beside its point, where it covers neither points nor other names. */
-function pointLabel(text, x, y, taken, left, right, bold) {
+function pointLabel(text, x, y, taken, left, right, bottom, bold) {
   const width = text.length * (bold ? 7.2 : 6.7), height = 14;
   const places = [[x + 10, y + 4], [x - 10 - width, y + 4], [x - width / 2, y - 11], [x - width / 2, y + 21],
     [x + 8, y - 9], [x + 8, y + 18], [x - 8 - width, y - 9], [x - 8 - width, y + 18]];
   const box = ([bx, by]) => [bx, by - height + 3, bx + width, by + 3];
   const free = (place) => {
     const b = box(place);
-    return b[0] >= left && b[2] <= right + 12 && taken.every((t) => b[2] <= t[0] || b[0] >= t[2] || b[3] <= t[1] || b[1] >= t[3]);
+    return b[0] >= left && b[2] <= right + 12 && b[3] < bottom && taken.every((t) => b[2] <= t[0] || b[0] >= t[2] || b[3] <= t[1] || b[1] >= t[3]);
   };
   const place = places.find(free) || places[x > (left + right) / 2 ? 1 : 0];
   taken.push(box(place));
-  return svg("text", { x: place[0], y: place[1], "font-weight": bold ? 700 : 400 }, text);
+  return svg("text", { class: bold ? "heavy" : null, x: place[0], y: place[1] }, text);
 }
 
 /* Mean ranks on a line; bars join what cannot be told apart (Demsar 2006). */
 function criticalDifference(found, width) {
   const n = found.methods.length, half = Math.ceil(n / 2);
-  const name = width < 520 ? 14 : 30, side = Math.min(width * 0.3, name * 7 + 40);
+  const name = width < 520 ? 12 : 30, longest = Math.max(...found.methods.map((method) => Math.min(name, method.length)));
+  const side = Math.min(width * 0.4, (longest + 5) * 7 + 16);
   const x = linear(1, n, width - side, side), line = 34, step = 22, bars = 12 * found.cliques.length;
   const height = line + bars + half * step + 24;
   const spots = found.methods.map((method, i) => {

@@ -25,7 +25,7 @@ function fill(node, attributes, children) {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== false && value != null) node.setAttribute(name, String(value));
   }
-  node.append(...children.flat().filter((child) => child != null).map((child) => (child instanceof Node ? child : String(child))));
+  node.append(...children.flat(Infinity).filter((child) => child != null).map((child) => (child instanceof Node ? child : String(child))));
   return node;
 }
 
@@ -45,15 +45,15 @@ const fixed = (value, digits = 3) => (known(value) ? value.toFixed(digits) : "�
 const short = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 const unique = (values) => [...new Set(values)];
 const metricLabel = (name) => DATA.metrics.find((metric) => metric.name === name).label;
-const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : noun.endsWith("y") ? "" : "s"}`;
+const plural = (n, noun) => `${n} ${n === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
 
-/* At most three digits that count: 0.0123, 1.23, 12.3, 1230. */
-function brief(value) {
+/* At most so many digits that count: 0.0123, 1.23, 12.3, 1230. */
+function brief(value, digits = 3) {
   if (!known(value)) return "–";
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size >= 100) return String(Math.round(value));
-  return size >= 1e-3 ? String(Number(value.toPrecision(3))) : value.toExponential(1);
+  if (size >= 10 ** digits) return String(Math.round(value));
+  return size >= 1e-3 ? String(Number(value.toPrecision(digits))) : value.toExponential(1);
 }
 
 const COSTS = {

@@ -2,7 +2,7 @@
 
 const VERDICTS = { "": "all", fp: "false positives", fn: "false negatives", tp: "true positives", tn: "true negatives" };
 const ORDERS = { doubtful: "worst mistakes first", high: "highest score first", low: "lowest score first", near: "nearest to the threshold" };
-const AT_ONCE = 60;
+const AT_ONCE = innerWidth < 768 ? 24 : 48;
 
 function verdictOf(label, score, threshold) {
   return score > threshold ? (label ? "tp" : "fp") : label ? "fn" : "tn";
@@ -63,5 +63,5 @@ function tile(one) {
       : el("span", {}, image.missing ? "image not found" : "no picture stored")),
     el("span", { class: "about" },
       el("span", { class: `verdict ${isWrong(verdict) ? "wrong" : "right"}` }, isWrong(verdict) ? "✗ " : "✓ ", VERDICTS[verdict].slice(0, -1)), " ", el("b", {}, brief(score)),
-      el("span", { class: "name" }, short(image.defect, 40), " · ", fileName(image.path))));
+      el("span", { class: "name" }, image.defect), el("span", { class: "name" }, fileName(image.path))));
 }

@@ -70,11 +70,11 @@ function panels(job) {
       el("div", { class: "marks" }, el("label", { class: "stacked" }, "threshold", exact), jump("calibrated", job.threshold), jump("oracle", job.metrics.oracle_threshold)),
       el("p", { class: "muted small" }, `Rule: ${job.rule ?? "unknown"}, fitted on ${job.calibration.score.length} calibration images. The oracle is picked on the test images: a bound, not a result.`),
       el("dl", { class: "scores", id: "live" })),
-    el("div", { class: "panel" }, el("h3", {}, "ROC curve, test images"), el("div", { id: "roc" }),
-      el("h3", {}, "Confusion matrix"), el("table", { class: "confusion", id: "confusion" })),
+    el("div", { class: "panel" }, el("h3", {}, "ROC curve, test images"), el("div", { id: "roc" })),
     el("div", { class: "panel" }, el("h3", {}, "Accuracy by defect type"), el("div", { class: "scroll" }, el("table", { id: "by-defect" }))),
-    el("div", { class: "panel" }, el("h3", {}, "To make it again"), el("pre", { id: "command" }, job.command),
-      el("p", { class: "muted small" }, "The same settings in full, whatever the defaults are by then; a protocol's folds all run.")));
+    el("div", { class: "panel" }, el("h3", {}, "Confusion matrix, test images"), el("table", { class: "confusion", id: "confusion" })),
+    el("div", { class: "panel whole" }, el("h3", {}, "To make it again"), el("pre", { id: "command" }, job.command),
+      el("p", { class: "muted small" }, "All settings in full, so that later defaults change nothing; of a protocol with folds, all folds run.")));
 }
 
 /* Everything that depends on the threshold. */
@@ -132,19 +132,19 @@ function drawHistogram(job, threshold, low, high) {
       counts.map(([normal, anomalous], i) => [rect(i, 0, normal, "normal"), rect(i, normal, normal + anomalous, "anomalous")]),
       svg("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }),
       svg("text", { class: "soft", x: left - 5, y: y(most) + 4, "text-anchor": "end" }, most),
-      svg("text", { class: "soft", x: left, y: bottom - part + 24 }, `${name}, ${plural(score.length, "image")}`),
     ];
   });
+  const names = parts.map(([name, { score }], row) => svg("text", { class: "soft", x: left, y: row * part + 24 }, `${name}, ${plural(score.length, "image")}`));
   const key = (kind, text) => el("span", {}, el("i", { class: `swatch ${kind}` }), text);
   $("histogram").replaceChildren(
     drawing(width, height, `Histogram of test and calibration scores; threshold ${brief(threshold)}`, drawn,
       axisX(x, parts.length * part, left, right, "image score"),
-      line(job.threshold, "6 4", "calibrated"), line(job.metrics.oracle_threshold, "2 3", "oracle"), line(threshold, null, "now")),
+      line(job.threshold, "6 4", "calibrated"), line(job.metrics.oracle_threshold, "2 3", "oracle"), line(threshold, null, "now"), names),
     el("div", { class: "legend" }, key("normal", "normal"), key("anomalous", "anomalous"), el("span", {}, "lines: now ——, calibrated – –, oracle ···")));
 }
 
 function drawRoc(job, now, then) {
-  const width = Math.max(220, Math.min(380, $("roc").clientWidth)), left = 40, right = width - 12, top = 26, bottom = width - 46;
+  const width = Math.max(220, Math.min(440, $("roc").clientWidth)), left = 40, right = width - 12, top = 26, bottom = width - 46;
   const x = linear(0, 1, left, right), y = linear(0, 1, bottom, top), { score, label } = job.test;
   const order = score.map((_, i) => i).sort((a, b) => score[b] - score[a]);
   const positive = label.filter(Boolean).length, negative = label.length - positive;
@@ -158,7 +158,7 @@ function drawRoc(job, now, then) {
     axisX(x, bottom, left, right, "false positive rate"), axisY(y, left, top, right, "recall (true positive rate)"),
     svg("line", { class: "axis", "stroke-dasharray": "3 3", x1: left, y1: bottom, x2: right, y2: top }),
     svg("path", { class: "curve", d: path }), point(then, "published", 8), point(now, "ours", 5),
-    svg("text", { x: right - 4, y: bottom - 42, "text-anchor": "end", "font-weight": 600 }, `area ${fixed(job.metrics.auroc)}`),
+    svg("text", { x: right - 4, y: bottom - 42, "text-anchor": "end", class: "heavy" }, `area ${fixed(job.metrics.auroc)}`),
     svg("text", { class: "soft", x: right - 4, y: bottom - 26, "text-anchor": "end" }, "● now"),
     svg("text", { class: "soft", x: right - 4, y: bottom - 10, "text-anchor": "end" }, "◇ calibrated")) : el("p", { class: "muted" }, "One class only: no curve."));
 }

@@ -10,7 +10,7 @@ function drawFilters() {
   const entries = {
     dataset: ["dataset", unique(DATA.rows.map((row) => row.dataset)).map((name) => [name, name])],
     protocol: ["protocol", grounds().map((name) => [name, name])],
-    category: ["category", [["", categories.length ? `all ${categories.length} (mean)` : "the only one"], ...categories.map((name) => [name, name])]],
+    category: ["category", [["", categories.length ? `all ${categories.length} (mean)` : "all there is"], ...categories.map((name) => [name, name])]],
     supervision: ["learns from", [["", "anything"], ...supervisions.map((name) => [name, name])]],
     metric: ["metric", DATA.metrics.map((metric) => [metric.name, metric.label])],
   };
@@ -103,6 +103,7 @@ function remarks(row) {
 
 /* Who leads, by how much, who cannot be told from it, and which of these is the cheapest. */
 function drawVerdict(found) {
+  $("ground").textContent = short([state.dataset, state.protocol, state.category].filter(Boolean).join(", "), 120);
   const good = found.filter((row) => known(row.values.auroc));
   if (!good.length) {
     $("verdict").textContent = "No method has a result here.";

@@ -11,7 +11,7 @@ function drawAll() {
 function about() {
   const count = (status) => DATA.jobs.filter((job) => job.status === status).length;
   const parts = [plural(unique(DATA.jobs.map((job) => job.method)).length, "method"),
-    `${unique(DATA.jobs.map((job) => `${job.dataset}/${job.category}`)).length} categories`,
+    plural(unique(DATA.jobs.map((job) => `${job.dataset}/${job.category}`)).length, "category"),
     `${plural(DATA.jobs.length, "job")}: ${["ok", "failed", "skipped"].filter(count).map((status) => `${count(status)} ${status}`).join(", ")}`,
     DATA.dates.length ? `run ${unique([DATA.dates[0], DATA.dates.at(-1)]).join(" to ")}` : null, `anomalybench ${DATA.version}`];
   $("about").textContent = parts.filter(Boolean).join(" · ");
@@ -22,7 +22,7 @@ function start() {
   about();
   drawUnfinished();
   const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
-  $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").textContent))));
+  $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));
   $("more-columns").addEventListener("change", (event) => { state.moreColumns = event.target.checked; drawLeaderboard(); });
   state.dataset = DATA.rows[0].dataset;
   settle();

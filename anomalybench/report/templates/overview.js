@@ -1,6 +1,6 @@
 /* Cost, categories by methods, mean ranks, and what did not finish. */
 
-const chartWidth = (id) => Math.max(280, Math.min(760, $(id).clientWidth));
+const chartWidth = (id) => Math.max(280, Math.min(900, $(id).clientWidth));
 
 function drawCost() {
   const points = rows().map((row) => ({ row, cost: row.costs[state.cost], value: row.values[state.metric] }))

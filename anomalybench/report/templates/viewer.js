@@ -47,7 +47,8 @@ function drawViewer() {
         el("button", { type: "button", "data-step": "1", onclick: () => step(1), "aria-label": "next image" }, "next →"),
         el("button", { type: "button", onclick: () => $("viewer").close() }, "close"))),
     viewerTools(image, all, shown),
-    el("div", { class: "panes" }, shown.map((job) => pane(job, image))));
+    el("div", { class: "panes" }, shown.map((job) => pane(job, image))),
+    el("p", { class: "muted small" }, "Colours run from the least to the greatest value of each method's calibration maps; nothing is scaled per image. Arrow keys: next and previous image."));
   blend();
 }
 
@@ -65,7 +66,7 @@ function viewerTools(image, all, shown) {
   }), ` ${short(job.method, 40)}`));
   return el("div", { class: "viewer-tools" },
     el("label", { class: "blend" }, "image", slider, "heat"),
-    image.outline ? check("outline", "true defect (blue line)") : null, check("boxes", "found boxes (white)"),
+    image.outline ? check("outline", "true defect (blue line)") : null, check("boxes", "found boxes (white frame)"),
     el("fieldset", {}, el("legend", {}, `methods, up to ${MOST_PANES}`), methods));
 }
 
@@ -78,12 +79,12 @@ function pane(job, image) {
     picture ? el("img", { src: `data:image/webp;base64,${picture}`, alt: `${image.defect} image`, width, height }) : null,
     map ? heat(map, job.method) : null,
     image.outline && look.outline ? el("img", { src: `data:image/webp;base64,${image.outline}`, alt: "outline of the true defect", width, height }) : null,
-    look.boxes && boxes.length ? svg("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", role: "img", "aria-label": plural(boxes.length, "found box") },
+    look.boxes && boxes.length ? svg("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", role: "img", "aria-label": `${boxes.length} found` },
       boxes.flatMap(([left, top, right, bottom]) => ["halo", ""].map((name) => svg("rect", { class: name, x: left, y: top, width: right - left, height: bottom - top })))) : null);
   stage.style.aspectRatio = `${width} / ${height}`;
   const lacking = image.missing ? `Image not found: ${image.missing}` : !image.large ? "No large view was stored; “--max-images” takes more in." : !map ? "This method has no heat map." : null;
   return el("figure", { class: "pane", "data-method": job.method }, stage,
-    el("figcaption", {}, el("b", {}, short(job.method, 60)), ` score ${brief(score)}, threshold ${brief(threshold)} `,
+    el("figcaption", {}, el("b", {}, short(job.method, 60)), el("div", {}, `score ${brief(score, 4)}, threshold ${brief(threshold, 4)}`),
       el("span", { class: `verdict ${isWrong(verdict) ? "wrong" : "right"}` }, isWrong(verdict) ? "✗ " : "✓ ", VERDICTS[verdict].slice(0, -1)),
       lacking ? el("div", { class: "muted" }, lacking) : null));
 }
