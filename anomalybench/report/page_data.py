@@ -67,7 +67,7 @@ def gather(records: Iterable[Record], store: Store, max_images: int | None = Non
         "images": images,
         "notices": _notices(pages, images),
     }
-    return _plain(data)
+    return plain(data)
 
 
 def _metrics(jobs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -96,9 +96,7 @@ def _rows(tables: Tables, records: Mapping[str, Record], resamples: Resamples) -
     return found
 
 
-def _row(
-    row: Mapping[str, Any], jobs: pd.DataFrame, said: Sequence[Published], resamples: Resamples
-) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], jobs: pd.DataFrame, said: Sequence[Published], resamples: Resamples) -> dict[str, Any]:
     good = jobs[jobs["status"] == "ok"]
     errors = jobs.loc[jobs["status"] != "ok", ["status", "category", "error"]]
     return {
@@ -165,12 +163,12 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
     return said
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON values: NumPy's numbers become Python's, NaN and infinities null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -104,16 +104,16 @@ function remarks(row) {
 /* Who leads, by how much, who cannot be told from it, and which of these is the cheapest. */
 function drawVerdict(found) {
   $("ground").textContent = short([state.dataset, state.protocol, state.category].filter(Boolean).join(", "), 120);
-  const good = found.filter((row) => known(row.values.auroc));
+  const metric = state.metric, good = found.filter((row) => known(row.values[metric]));
   if (!good.length) {
     $("verdict").textContent = "No method has a result here.";
     return;
   }
-  const best = good.reduce((a, b) => (b.values.auroc > a.values.auroc ? b : a));
-  const ties = good.filter((row) => row.tied && row !== best);
-  const limits = best.intervals.auroc;
+  const best = good.reduce((a, b) => (b.values[metric] > a.values[metric] ? b : a));
+  const ties = metric === "auroc" ? good.filter((row) => row.tied && row !== best) : [];
+  const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
-  const said = [el("b", {}, best.method), ` has the highest ROC AUC, ${fixed(best.values.auroc)}`,
+  const said = [el("b", {}, best.method), ` has the highest ${metricLabel(metric)}, ${fixed(best.values[metric])}`,
     limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", ". "];
   if (ties.length) said.push(`${short(names(ties), 200)} cannot be told from it. `);
   const group = [best, ...ties].filter((row) => known(row.costs.predict_ms_per_image));
