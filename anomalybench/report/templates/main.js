@@ -18,13 +18,20 @@ function about() {
   $("notices").replaceChildren(...DATA.notices.map((text) => el("p", { class: "notice", role: "note" }, text)));
 }
 
+function mostOf(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+}
+
 function start() {
   about();
   drawUnfinished();
   const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
   $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));
   $("more-columns").addEventListener("change", (event) => { state.moreColumns = event.target.checked; drawLeaderboard(); });
-  state.dataset = DATA.rows[0].dataset;
+  const most = mostOf(DATA.jobs.map((job) => JSON.stringify([job.dataset, job.protocol])));
+  [state.dataset, state.protocol] = JSON.parse(most);
   settle();
   drawAll();
   let width = innerWidth;
