@@ -30,7 +30,7 @@ class JobPage:
         sources: Its test images, by index label of `scores`.
     """
 
-    row: dict[str, Any]
+    row: dict[Any, Any]
     record: Record
     scores: pd.DataFrame | None = None
     sources: dict[int, Source] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class JobPage:
         return float("inf") if self.record.threshold is None else self.record.threshold
 
 
-def read(rows: Iterable[dict[str, Any]], records: dict[str, Record], store: Store) -> list[JobPage]:
+def read(rows: Iterable[dict[Any, Any]], records: dict[str, Record], store: Store) -> list[JobPage]:
     """Jobs with their scores, in the order of the rows of the table of jobs."""
     pages = [JobPage(row, records[row["job"]]) for row in rows]
     for page in pages:

@@ -4,7 +4,7 @@ import functools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -163,7 +163,7 @@ def _limits(record: Record) -> dict[str, float]:
 
 
 def summary(
-    jobs: pd.DataFrame, resamples: Resamples, said: Mapping[tuple[Hashable, ...], str | None] = MappingProxyType({})
+    jobs: pd.DataFrame, resamples: Resamples, said: Mapping[Any, str | None] = MappingProxyType({})
 ) -> pd.DataFrame:
     """One row per method and dataset, from the table of jobs or a part of it.
 

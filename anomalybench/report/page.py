@@ -51,9 +51,10 @@ def place(store: Store, name: str) -> Path:
 
 def left_out(store: Store) -> list[str]:
     """A remark on jobs whose record this version cannot read, if there are any."""
-    n = sum(1 for _ in store.runs.glob(f"*/*/*/[!.]*/{RECORD}")) - sum(1 for _ in store.records())
-    said = f"{n} jobs are left out: their records are broken, or of another version. Run them again."
-    return [said] if n else []
+    there = sum(1 for _ in store.runs.glob(f"*/*/*/[!.]*/{RECORD}"))
+    lost = there - sum(1 for _ in store.records())
+    said = f"{lost} of {there} jobs are left out: their records are broken, or of another version. Run them again."
+    return [said] if lost else []
 
 
 def render(title: str, data: str) -> str:

@@ -57,7 +57,7 @@ def gather(records: Iterable[Record], store: Store, max_images: int | None = Non
         for source in shown
     ]
     jobs = [job_data.described(page, order, shown, images, store) for page in pages]
-    data = {
+    data: dict[str, Any] = {
         "version": __version__,
         "dates": sorted({r.environment["date"][:10] for r in known.values() if "date" in r.environment}),
         "metrics": _metrics(tables.by_category),
@@ -67,7 +67,7 @@ def gather(records: Iterable[Record], store: Store, max_images: int | None = Non
         "images": images,
         "notices": _notices(pages, images),
     }
-    return plain(data)
+    return {name: plain(value) for name, value in data.items()}
 
 
 def _metrics(jobs: pd.DataFrame) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def _rows(tables: Tables, records: Mapping[str, Record], resamples: Resamples) -
     return found
 
 
-def _row(row: Mapping[str, Any], jobs: pd.DataFrame, said: Sequence[Published], resamples: Resamples) -> dict[str, Any]:
+def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], resamples: Resamples) -> dict[str, Any]:
     good = jobs[jobs["status"] == "ok"]
     errors = jobs.loc[jobs["status"] != "ok", ["status", "category", "error"]]
     return {
@@ -148,18 +148,18 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
     blind = [page for page in good if page.scores is None]
     if blind:
         said.append(
-            f"{len(blind)} jobs have no raw scores that this version can read, as records of an older version: their "
-            f"histograms and images are left out (first: {blind[0].record.job}). Run them again."
+            f"{len(blind)} of {len(good)} jobs have no raw scores that this version can read, as records of an older "
+            f"one: histograms and images are left out (first: {blind[0].record.job}). Run them again."
         )
     unsure = [page for page in good if not page.record.intervals]
     if unsure:
         said.append(
-            f"{len(unsure)} jobs have no intervals, as records of an older version: nothing is known of how sure "
-            f"their numbers are (first: {unsure[0].record.job}). Run them again."
+            f"{len(unsure)} of {len(good)} jobs have no intervals, as records of an older version: nothing is known of "
+            f"how sure the numbers are (first: {unsure[0].record.job}). Run them again."
         )
     gone = [image["missing"] for image in images if "missing" in image]
     if gone:
-        said.append(f"{len(gone)} images cannot be shown; have the data been moved? First: {gone[0]}")
+        said.append(f"{len(gone)} of {len(images)} images cannot be shown; have the data been moved? First: {gone[0]}")
     return said
 
 

@@ -110,10 +110,13 @@ def _picture(source: Source, large: bool) -> dict[str, Any]:
         found: dict[str, Any] = {"size": image.size, "thumb": _webp(_shrunk(image, _THUMB), quality=60)}
         if large:
             found["large"] = _webp(_shrunk(image, _LARGE), quality=75)
-            if source.mask:
-                found["outline"] = _outline(read_mask(Path(source.root) / source.mask), image.size)
-    except (DataError, OSError) as error:
+    except DataError as error:
         return {"missing": str(error)}
+    try:
+        if large and source.mask:
+            found["outline"] = _outline(read_mask(Path(source.root) / source.mask), image.size)
+    except (DataError, OSError) as error:
+        found["missing"] = f"its mask cannot be read: {error}"
     return found
 
 

@@ -142,7 +142,16 @@ def test_images_that_are_gone_are_named(store, put, tmp_path):
     record = put(made.job("cam"), root=str(tmp_path / "moved"))
     data = data_of(written([record], store))
     assert all("missing" in image for image in data["images"])
-    assert any("16 images cannot be shown" in notice for notice in data["notices"])
+    assert any("16 of 16 images cannot be shown" in notice for notice in data["notices"])
+
+
+def test_a_mask_that_is_gone_costs_only_the_outline(store, put, tmp_path):
+    record = put(made.job("cam"))
+    for mask in (tmp_path / "data").rglob("*_mask.png"):
+        mask.unlink()
+    images = data_of(written([record], store))["images"]
+    assert all("large" in image for image in images)
+    assert [image["path"] for image in images if "missing" in image] == [i["path"] for i in images if i["label"]]
 
 
 def test_records_of_an_older_version(store, put):
@@ -158,7 +167,7 @@ def test_records_of_an_older_version(store, put):
     (read,) = store.records()
     data = data_of(written([read], store, notices=page.left_out(store)))
     said = " ".join(data["notices"])
-    for words in ("1 jobs are left out", "no raw scores", "no intervals"):
+    for words in ("1 of 2 jobs are left out", "no raw scores", "no intervals"):
         assert words in said
     assert "test" not in data["jobs"][0]
     assert data["rows"][0]["values"]["auroc"] == record.metrics["auroc"]

@@ -89,7 +89,11 @@ def test_the_slider_s_numbers_are_those_of_evaluate(tab, toy_store):
     seen = set()
     for place in (0, 250, 480, 600, 1000):
         tab.locator("#threshold").evaluate(
-            "(slider, at) => { slider.value = at; slider.dispatchEvent(new Event('input')); }", place
+            """(slider, at) => {
+                slider.value = at;
+                for (const name of ["input", "change"]) slider.dispatchEvent(new Event(name));
+            }""",
+            place,
         )
         threshold = float(tab.locator("#threshold-exact").input_value())
         expected = image_metrics.measure(test["score"], test["label"], threshold)

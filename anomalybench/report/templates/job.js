@@ -61,7 +61,7 @@ function panels(job) {
   const [low, high] = range(job);
   const slider = el("input", {
     type: "range", id: "threshold", min: 0, max: STEPS, step: 1, "aria-label": "threshold",
-    oninput: () => moveThreshold(low + ((high - low) * Number(slider.value)) / STEPS),
+    oninput: () => setThreshold(low + ((high - low) * Number(slider.value)) / STEPS), onchange: drawGallery,
   });
   const exact = el("input", { type: "number", id: "threshold-exact", step: "any", onchange: () => { if (exact.value !== "" && Number.isFinite(Number(exact.value))) moveThreshold(Number(exact.value)); } });
   const jump = (name, value) => (known(value) ? el("button", { type: "button", "data-jump": name, onclick: () => moveThreshold(value) }, `${name} ${brief(value)}`) : null);
@@ -77,8 +77,13 @@ function panels(job) {
       el("p", { class: "muted small" }, "All settings in full, so that later defaults change nothing; of a protocol with folds, all folds run.")));
 }
 
-/* Everything that depends on the threshold. */
+/* Everything that depends on the threshold; the images only once the slider rests. */
 function moveThreshold(threshold) {
+  setThreshold(threshold);
+  drawGallery();
+}
+
+function setThreshold(threshold) {
   const job = state.job, [low, high] = range(job);
   state.threshold = threshold;
   const now = measure(job.test.score, job.test.label, threshold);
@@ -96,7 +101,6 @@ function moveThreshold(threshold) {
   drawHistogram(job, threshold, low, high);
   drawRoc(job, now, then);
   drawByDefect(job, threshold);
-  drawGallery();
 }
 
 function drawByDefect(job, threshold) {

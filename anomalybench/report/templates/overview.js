@@ -58,7 +58,7 @@ function jobsOf(method, category) {
 function drawUnfinished() {
   const found = DATA.jobs.filter((job) => job.status !== "ok");
   $("unfinished").hidden = !found.length;
-  const groups = Map.groupBy ? Map.groupBy(found, unfinishedKey) : grouped(found, unfinishedKey);
+  const groups = grouped(found, (job) => `${job.status} ${job.method} ${job.error}`);
   $("unfinished-list").replaceChildren(...[...groups.values()].map((group) => {
     const [first] = group;
     const where = group.map((job) => `${job.method} on ${job.dataset}/${job.category}, ${job.protocol}${job.fold ? `, fold ${job.fold}` : ""}, seed ${job.seed}`);
@@ -68,8 +68,6 @@ function drawUnfinished() {
       first.traceback ? el("pre", {}, first.traceback) : null);
   }));
 }
-
-const unfinishedKey = (job) => `${job.status} ${job.method} ${job.error}`;
 
 function grouped(list, key) {
   const groups = new Map();

@@ -82,7 +82,7 @@ function pane(job, image) {
     look.boxes && boxes.length ? svg("svg", { viewBox: "0 0 1000 1000", preserveAspectRatio: "none", role: "img", "aria-label": `${boxes.length} found` },
       boxes.flatMap(([left, top, right, bottom]) => ["halo", ""].map((name) => svg("rect", { class: name, x: left, y: top, width: right - left, height: bottom - top })))) : null);
   stage.style.aspectRatio = `${width} / ${height}`;
-  const lacking = image.missing ? `Image not found: ${image.missing}` : !image.large ? "No large view was stored; “--max-images” takes more in." : !map ? "This method has no heat map." : null;
+  const lacking = image.missing ? image.missing : !image.large ? "No large view was stored; “--max-images” takes more in." : !map ? "This method has no heat map." : null;
   return el("figure", { class: "pane", "data-method": job.method }, stage,
     el("figcaption", {}, el("b", {}, short(job.method, 60)), el("div", {}, `score ${brief(score, 4)}, threshold ${brief(threshold, 4)}`),
       el("span", { class: `verdict ${isWrong(verdict) ? "wrong" : "right"}` }, isWrong(verdict) ? "✗ " : "✓ ", VERDICTS[verdict].slice(0, -1)),
