@@ -92,7 +92,7 @@ function drawLeaderboard() {
 
 function remarks(row) {
   const failed = row.errors.map((e) => el("div", { class: "small" },
-    el("span", { class: `badge ${e.status === "failed" ? "bad" : "floor"}` }, e.status), ` ${row.n_categories ? `${e.category}: ` : ""}${short(e.error ?? "no reason given", 160)}`));
+    el("span", { class: `badge ${e.status === "failed" ? "bad" : "floor"}` }, e.status), ` ${row.n_categories ? `${e.category}: ` : ""}${short(e.error ?? "no reason given", 90)}`));
   return [
     row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with best") : null,
     row.below ? el("span", { class: "badge bad", title: "By ROC AUC: its interval does not lie above each floor" }, "below a floor") : null,

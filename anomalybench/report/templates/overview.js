@@ -25,7 +25,7 @@ function drawMatrix() {
   const cells = (name) => order.map((method) => ground.find((row) => row.category === name && row.method === method.method));
   const body = names.map((name) => {
     const found = cells(name), best = Math.max(...found.filter((row) => known(row?.values[state.metric])).map((row) => row.values[state.metric]));
-    return el("tr", {}, el("th", { scope: "row" }, name || only), found.map((row) => matrixCell(row, name || only, low, high, best)));
+    return el("tr", {}, el("th", { scope: "row", title: name || only }, short(name || only, 60)), found.map((row) => matrixCell(row, name || only, low, high, best)));
   });
   $("matrix").replaceChildren(
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, metricLabel(state.metric)), order.map((row) => el("th", { scope: "col" }, row.method)))),
@@ -65,7 +65,7 @@ function drawUnfinished() {
     return el("details", { open: found.length < 6 },
       el("summary", {}, el("span", { class: `badge ${first.status === "failed" ? "bad" : "floor"}` }, first.status), ` ${short(first.error ?? "no reason given", 300)} `, el("span", { class: "muted" }, `(${plural(group.length, "job")})`)),
       el("ul", {}, where.map((text) => el("li", {}, text))),
-      first.traceback ? el("pre", {}, first.traceback) : null);
+      first.traceback ? el("details", {}, el("summary", { class: "muted" }, "traceback"), el("pre", {}, first.traceback)) : null);
   }));
 }
 
