@@ -58,7 +58,7 @@ function sorted(found, listed) {
   return [...found].sort((a, b) => {
     const [p, q] = [column.value(a), column.value(b)];
     if (!known(p) || !known(q)) return known(p) ? -1 : known(q) ? 1 : 0;
-    return (p < q ? -sign : p > q ? sign : 0) || (a.method < b.method ? -1 : 1);
+    return (p < q ? -sign : p > q ? sign : 0) || (a.kind === "floor") - (b.kind === "floor") || (a.method < b.method ? -1 : 1);
   });
 }
 
@@ -95,13 +95,13 @@ function remarks(row) {
     el("span", { class: `badge ${e.status === "failed" ? "bad" : "floor"}` }, e.status), ` ${row.n_categories ? `${e.category}: ` : ""}${short(e.error ?? "no reason given", 90)}`));
   return [
     row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with best") : null,
-    row.below ? el("span", { class: "badge bad", title: "By ROC AUC: its interval does not lie above each floor" }, "below a floor") : null,
+    row.below ? el("span", { class: "badge bad", title: "By ROC AUC: its interval does not lie above each floor" }, "not above a floor") : null,
     row.published.map((p) => el("div", { class: "small muted", title: p.source }, `published: ${DATA.metrics.some((m) => m.name === p.metric) ? metricLabel(p.metric) : p.metric} ${fixed(p.value)} (${short(p.source, 60)})`)),
     failed,
   ];
 }
 
-/* Who leads, by how much, who cannot be told from it, and which of these is the cheapest. */
+/* Who leads, by how much, who cannot be told from it, and which of these is the fastest; floors only as a warning. */
 function drawVerdict(found) {
   $("ground").textContent = short([state.dataset, state.protocol, state.category].filter(Boolean).join(", "), 120);
   const metric = state.metric, good = found.filter((row) => known(row.values[metric]));
@@ -109,17 +109,20 @@ function drawVerdict(found) {
     $("verdict").textContent = "No method has a result here.";
     return;
   }
-  const best = good.reduce((a, b) => (b.values[metric] > a.values[metric] ? b : a));
+  const better = (a, b) => b.values[metric] - a.values[metric] || (a.kind === "floor") - (b.kind === "floor");
+  const [best] = [...good].sort(better);
   const ties = metric === "auroc" ? good.filter((row) => row.tied && row !== best) : [];
   const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
   const said = [el("b", {}, best.method), ` has the highest ${metricLabel(metric)}, ${fixed(best.values[metric])}`,
     limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", ". "];
   if (ties.length) said.push(`${short(names(ties), 200)} cannot be told from it. `);
-  const group = [best, ...ties].filter((row) => known(row.costs.predict_ms_per_image));
+  const floors = [best, ...ties].filter((row) => row.kind === "floor");
+  if (floors.length) said.push(`Among them are floors (${names(floors)}): these images are too easy, or too few, to show what a method is worth. `);
+  const group = [best, ...ties].filter((row) => row.kind !== "floor" && known(row.costs.predict_ms_per_image));
   if (group.length > 1) {
     const cheap = group.reduce((a, b) => (b.costs.predict_ms_per_image < a.costs.predict_ms_per_image ? b : a));
-    said.push(`Of these ${cheap.method} is the fastest: ${costText("predict_ms_per_image", cheap.costs.predict_ms_per_image)} per image.`);
+    said.push(`Of ${floors.length ? "the others" : "these"} ${cheap.method} is the fastest: ${costText("predict_ms_per_image", cheap.costs.predict_ms_per_image)} per image.`);
   }
   $("verdict").replaceChildren(...said);
 }
@@ -129,5 +132,5 @@ function drawLegend(found) {
   $("legend").replaceChildren(
     ...Object.keys(KINDS).filter((kind) => found.some((row) => row.kind === kind)).map((kind) => entry(kind, KINDS[kind].text)),
     ...(found.some((row) => row.published.length) ? [entry("published", "published by others; never computed here")] : []),
-    el("span", {}, "“tied” and “below a floor” are judged by ROC AUC"));
+    el("span", {}, "“tied” and “not above a floor” are judged by ROC AUC"));
 }
