@@ -68,12 +68,11 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resampl
         metric: A column of theirs.
         resamples: Where to find the metric's resamples.
     """
-    known = [side[side[metric].notna()] for side in (a, b)]
-    keys = [list(zip(*(side[name] for name in SAME_IMAGES), strict=True)) for side in known]
-    shared = set(keys[0]) & set(keys[1])
-    both = [side[[key in shared for key in own]] for side, own in zip(known, keys, strict=True)]
-    groups = zip(*(side.groupby("category") for side in both), strict=True)
-    found = [[_category(side, metric, resamples) for _, side in group] for group in groups]
+    both = a[a[metric].notna()].merge(b[b[metric].notna()], on=SAME_IMAGES, suffixes=("_a", "_b"))
+    found = []
+    for _, group in both.groupby("category"):
+        sides = (group.rename(columns={f"{name}{end}": name for name in a.columns}) for end in ("_a", "_b"))
+        found.append([_category(side, metric, resamples) for side in sides])
     if not found:
         nan = math.nan
         return Difference(nan, nan, nan, Interval(nan, nan), nan, 0)

@@ -16,7 +16,7 @@ from anomalybench.report import card, heat, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
 
 _COLUMNS = ["path", "split", "label", "defect", "score"]
-_UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile)
 
 
 @dataclass
@@ -131,6 +131,7 @@ def _scores(record: Record, store: Store) -> pd.DataFrame | None:
         scores = store.scores(record.job)
         masks = scores["mask"] if "mask" in scores else pd.Series(None, scores.index, object)
         scores = scores[_COLUMNS].assign(mask=masks.astype(object).where(masks.notna(), None))
+        scores = scores.astype({"path": str, "split": str, "label": int, "defect": str, "score": float})
     except _UNREADABLE:
         return None
     usable = np.isfinite(scores["score"]).all() and scores["label"].isin([0, 1]).all()

@@ -211,11 +211,8 @@ def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) 
 
 def mean_of_means(jobs: pd.DataFrame, column: str) -> float:
     """Mean over categories of means over jobs, summed exactly: the last digit must not depend on other columns."""
-    known = jobs[column].notna()
-    groups = defaultdict(list)
-    for category, value in zip(jobs["category"][known], jobs[column][known], strict=True):
-        groups[category].append(value)
-    means = [math.fsum(values) / len(values) for values in groups.values()]
+    known = jobs[["category", column]].dropna()
+    means = [math.fsum(values) / len(values) for _, values in known.groupby("category")[column]]
     return math.fsum(means) / len(means) if means else math.nan
 
 
