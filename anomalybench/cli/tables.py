@@ -95,8 +95,8 @@ def finished(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[
 def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Record]":
     """Jobs of the store: all, or those of the suites and with the ids that are named; if `finished`, only status ok."""
     from anomalybench.bench import suite
-    from anomalybench.bench.external import PREFIX
     from anomalybench.core.errors import StoreError, unknown
+    from anomalybench.core.job import EXTERNAL
 
     records = [record for record in store.records() if record.status == "ok" or not finished]
     ids: set[str] = set()
@@ -106,7 +106,7 @@ def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bo
             if name not in suite.names() and not name.endswith((".yaml", ".yml")):
                 raise unknown("suite or job", name, [*suite.names(), *(r.job.id for r in records)])
             jobs = suite.load(suite.Request(suite=name, data=data)).jobs
-            found = [*(job.id for job in jobs), *(record.job.id for record in store.beside(jobs, f"{PREFIX}*"))]
+            found = [*(job.id for job in jobs), *(record.job.id for record in store.beside(jobs, f"{EXTERNAL}*"))]
         ids.update(found)
     picked = [record for record in records if not wanted or record.job.id in ids]
     if not picked:

@@ -4,8 +4,7 @@ import json
 import shlex
 from typing import Any
 
-from anomalybench.bench.external import PREFIX
-from anomalybench.core.job import Choice, Record
+from anomalybench.core.job import EXTERNAL, Choice, Record
 
 
 def sections(record: Record) -> dict[str, dict[str, Any]]:
@@ -41,8 +40,8 @@ def command(record: Record) -> str:
     """What to type to make this very job again, whatever the defaults are by then; it runs all folds of a protocol."""
     job = record.job
     name = job.method.name
-    external = name.startswith(PREFIX)
-    words = ["score", "FILE", "--name", name.removeprefix(PREFIX)] if external else ["run", "--methods", name]
+    external = name.startswith(EXTERNAL)
+    words = ["score", "FILE", "--name", name.removeprefix(EXTERNAL)] if external else ["run", "--methods", name]
     words += ["--dataset", job.dataset.name, "--protocol", job.protocol.name, "--seeds", str(job.seed)]
     values = _settings(job.dataset)
     if "," in job.category:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomalybench.bench.external import PREFIX
 from anomalybench.bench.store import Store
-from anomalybench.core.job import Record
+from anomalybench.core.job import EXTERNAL, Record
 from anomalybench.report import card, heat, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
 
@@ -123,7 +122,7 @@ def described(page: JobPage, images: dict[Source, int], shown: dict[Source, bool
 
 def kind(method: str) -> str:
     """What a method is to a reader: `ours`, `floor` or `external`."""
-    return "external" if method.startswith(PREFIX) else "floor" if leaderboard.is_floor(method) else "ours"
+    return "external" if method.startswith(EXTERNAL) else "floor" if leaderboard.is_floor(method) else "ours"
 
 
 def _scores(record: Record, store: Store) -> pd.DataFrame | None:
