@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from anomalybench.core.method import Supervision
 
-
 EXTERNAL = "external:"
 """What the name of a tool that is none of our methods begins with."""
 
