@@ -23,12 +23,12 @@ from anomalybench.bench.store import Outcome
 from anomalybench.bench.suite import Table, build_dataset, load_table
 from anomalybench.core.dataset import NORMAL, Item
 from anomalybench.core.errors import DataError, UsageError, unknown
-from anomalybench.core.job import Choice, Job, Record
+from anomalybench.core.job import EXTERNAL, Choice, Job, Record
 from anomalybench.core.method import Prediction, Supervision
 from anomalybench.core.split import Split
 from anomalybench.vision.images import resize_map
 
-PREFIX = "external:"
+PREFIX = EXTERNAL
 _ENDINGS = (".npy", ".tiff", ".tif")
 _COMMON = 256
 _NAMED = 5

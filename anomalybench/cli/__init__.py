@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from anomalybench.cli import console, data, reference, run, show, tables
+from anomalybench.cli import console, data, page, reference, run, show, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,7 @@ app.command()(run.run)
 app.command("list")(show.list_)
 app.command()(show.show)
 app.command()(tables.leaderboard)
+app.command()(page.report)
 app.command()(tables.compare)
 app.command()(tables.figures)
 app.command()(run.score)

@@ -122,36 +122,18 @@ def print_ground(ground: "Ground") -> None:
 
 def print_card(record: "Record") -> None:
     """Everything that a record says, section by section."""
+    from anomalybench.report import card
+
     out = console()
     out.print(f"\n[b]{plain(record.job)}[/]  {record.job.id}  {record.status}", highlight=False)
     if record.error:
         out.print(plain(record.error), soft_wrap=True)
-    limits = {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in record.intervals.items()}
-    about = {"threshold": record.threshold, "rule": record.threshold_rule, "learns from": record.supervision}
-    about |= record.counts.model_dump() | record.costs.model_dump()
-    about |= {"dataset fingerprint": record.fingerprint, "data": record.root}
-    sections = {
-        "job": record.job.model_dump(exclude={"method", "dataset", "protocol"})
-        | {kind: getattr(record.job, kind).name for kind in ("method", "dataset", "protocol")},
-        **{
-            f"{kind} {getattr(record.job, kind).name}": getattr(record.job, kind).params
-            for kind in ("method", "dataset", "protocol")
-        },
-        "result": about,
-        "metrics (positive = anomalous)": record.metrics | record.pixel_metrics,
-        "accuracy by defect": record.accuracy_by_defect,
-        "sanity": record.sanity,
-        "environment": record.environment,
-    }
-    for title, values in sections.items():
-        if values:
-            shown = table(
-                title, "value", *(["95 % interval"] if values.keys() & limits.keys() else []), show_edge=False
-            )
-            for name, value in values.items():
-                text = f"{value:.5g}" if isinstance(value, float) else "" if value is None else plain(value)
-                shown.add_row(plain(name), text, *(filter(None, [limits.get(name)])))
-            out.print(shown)
+    limits = card.limits(record)
+    for title, values in card.sections(record).items():
+        shown = table(title, "value", *(["95 % interval"] if values.keys() & limits.keys() else []), show_edge=False)
+        for name, value in values.items():
+            shown.add_row(plain(name), plain(card.cell(value)), *(filter(None, [limits.get(name)])))
+        out.print(shown)
     for note in record.notes:
         warn(note)
 

@@ -27,6 +27,7 @@ GroupByOption = Annotated[
 ]
 DataOption = Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
+OpenOption = Annotated[bool, typer.Option("--open", help="Open the report page in a browser.")]
 RESULTS = Path("results")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalybench.cli import console, options
+from anomalybench.cli import console, options, page
 
 if TYPE_CHECKING:
     from anomalybench.bench.store import Store
@@ -30,6 +30,7 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     feature_gb: options.FeatureStoreOption = 20.0,
     force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
+    open_: options.OpenOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
 ) -> None:
     """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
@@ -48,7 +49,7 @@ def run(
     if dry_run:
         console.print_jobs(loaded.jobs)
     else:
-        _run(loaded.name, loaded.jobs, request, results, device, feature_gb, force=force)
+        _run(loaded.name, loaded.jobs, request, results, device, feature_gb, force=force, open_=open_)
 
 
 def score(
@@ -96,7 +97,15 @@ def score(
 
 
 def _run(
-    name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, feature_gb: float, *, force: bool
+    name: str,
+    jobs: "list[Job]",
+    request: "Request",
+    results: Path,
+    device: str,
+    feature_gb: float,
+    *,
+    force: bool,
+    open_: bool,
 ) -> None:
     from anomalybench.bench import executor
     from anomalybench.bench.external import PREFIX
@@ -114,7 +123,9 @@ def _run(
             f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on."
         )
         sys.exit(130)
-    _write_tables(name, [*(f.record for f in finished), *store.beside(jobs, f"{PREFIX}*")], store)
+    records = [*(f.record for f in finished), *store.beside(jobs, f"{PREFIX}*")]
+    _write_tables(name, records, store)
+    page.write_after_run(name, records, store, open_=open_)
     for item in finished:
         for note in item.record.notes:
             console.warn(f"{item.job}: {note}")

@@ -53,7 +53,7 @@ def figures(
     from anomalybench.report import figures as report
 
     store = Store(results)
-    records = _chosen(store, wanted or [], places.data(data))
+    records = chosen(store, wanted or [], places.data(data), finished=True)
     files = [file for record in records for file in report.draw(record, store)]
     console.console().print(f"{len(files)} figures of {len(records)} jobs.")
     console.print_files([results / "figures"])
@@ -95,21 +95,24 @@ def finished(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[
     return loaded.name, records, len(found) - len(records)
 
 
-def _chosen(store: "Store", wanted: list[str], data: Path | None) -> "list[Record]":
-    """Finished jobs of the store: all, or those of the suites and with the ids that are named."""
+def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Record]":
+    """Jobs of the store: all, or those of the suites and with the ids that are named; if `finished`, only status ok."""
     from anomalybench.bench import suite
     from anomalybench.core.errors import StoreError, unknown
+    from anomalybench.core.job import EXTERNAL
 
-    records = [record for record in store.records() if record.status == "ok"]
-    ids: list[str] = []
+    records = [record for record in store.records() if record.status == "ok" or not finished]
+    ids: set[str] = set()
     for name in wanted:
         found = [record.job.id for record in records if record.job.id.startswith(name)]
         if not found:
             if name not in suite.names() and not name.endswith((".yaml", ".yml")):
                 raise unknown("suite or job", name, [*suite.names(), *(r.job.id for r in records)])
-            found = [job.id for job in suite.load(suite.Request(suite=name, data=data)).jobs]
-        ids += found
-    chosen = [record for record in records if not wanted or record.job.id in ids]
-    if not chosen:
-        raise StoreError(f"{store.results} holds no finished job{' of these' if wanted else ''}. Run some first.")
-    return chosen
+            jobs = suite.load(suite.Request(suite=name, data=data)).jobs
+            found = [*(job.id for job in jobs), *(record.job.id for record in store.beside(jobs, f"{EXTERNAL}*"))]
+        ids.update(found)
+    picked = [record for record in records if not wanted or record.job.id in ids]
+    if not picked:
+        kind = "finished job" if finished else "job"
+        raise StoreError(f"{store.results} holds no {kind}{' of these' if wanted else ''}. Run some first.")
+    return picked

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from anomalybench.core.method import Supervision
 
+EXTERNAL = "external:"
+"""What the name of a tool that is none of our methods begins with."""
+
 
 class Choice(BaseModel):
     """A plugin, protocol or threshold rule by name, with all its parameters, defaults included."""

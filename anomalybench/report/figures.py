@@ -1,8 +1,4 @@
-"""Figures of one job, drawn from its record, scores, maps and the images they belong to; the model is not needed.
-
-Heat maps share one display range over a whole job: the least to the greatest value of its calibration maps, as in the
-MathWorks pill example, so that colours can be compared between images. Nothing is scaled per image.
-"""
+"""Figures of one job, drawn from its record, scores, maps and the images they belong to; the model is not needed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +16,7 @@ from numpy.typing import NDArray
 from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.errors import DataError, StoreError
 from anomalybench.core.job import Record
-from anomalybench.evaluate import boxes
+from anomalybench.report import heat
 from anomalybench.vision.images import read_mask, read_rgb, resize_map
 
 GALLERIES = ("true_positives", "true_negatives", "false_positives", "false_negatives")
@@ -49,12 +45,8 @@ class _Job:
         return self.scores[self.scores["split"] == name]
 
     def display_range(self) -> tuple[float, float]:
-        """Least and greatest calibration map value; of all maps where there is no calibration part."""
         assert self.maps is not None
-        chosen = self.maps[(self.scores["split"] == "calibration").to_numpy()]
-        chosen = chosen if len(chosen) else self.maps
-        low, high = float(chosen.min()), float(chosen.max())
-        return low, high if high > low else low + 1
+        return heat.display_range(self.maps, (self.scores["split"] == "calibration").to_numpy())
 
 
 def draw(record: Record, store: Store, most: int = 8) -> list[Path]:
@@ -147,7 +139,7 @@ def _panel(axis: Axes, job: _Job, index: int, row: "pd.Series[Any]", limits: tup
     if isinstance(row["mask"], str) and (mask := read_mask(root / row["mask"])).any() and not mask.all():
         axis.contour(mask, levels=[0.5], colors=_CONTOUR, linewidths=1.2)
     if row["score"] > job.threshold:
-        for box in boxes.components(full, min_area=max(1, full.size // 2000)):
+        for box in heat.found_boxes(full):
             size = (box.right - box.left, box.bottom - box.top)
             axis.add_patch(Rectangle((box.left - 0.5, box.top - 0.5), *size, fill=False, edgecolor=_BOX, linewidth=1.4))
     axis.set_title(

@@ -3,19 +3,18 @@
 import functools
 import json
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Job, Record
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
+from anomalybench.report.files import write_text
 
 _MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
 _PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
@@ -84,7 +83,7 @@ def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: 
     for record, row in zip(newest, rows, strict=True):
         whole[row["method"], row["dataset"], row["protocol"]].append(record)
     said = {key: published.of(known, group, mean=True) for key, group in whole.items()}
-    return Tables(_summary(jobs, said, functools.cache(resamples)), jobs)
+    return Tables(summary(jobs, functools.cache(resamples), said), jobs)
 
 
 def write(tables: Tables, results: Path, name: str) -> list[Path]:
@@ -95,16 +94,8 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     """
     folder = results / "leaderboards"
     files = [folder / f"{name}.csv", folder / f"{name}_by_category.csv"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, table in zip(files, tables, strict=True):
-            handle, aside = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.")
-            os.close(handle)
-            table.to_csv(aside, index=False)
-            Path(aside).chmod(0o644)
-            Path(aside).replace(file)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror}). Name another: --results DIR.") from None
+    for file, table in zip(files, tables, strict=True):
+        write_text(file, table.to_csv(index=False))
     return files
 
 
@@ -173,7 +164,16 @@ def _limits(record: Record) -> dict[str, float]:
     }
 
 
-def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resamples) -> pd.DataFrame:
+def summary(
+    jobs: pd.DataFrame, resamples: Resamples, said: Mapping[Any, str | None] = MappingProxyType({})
+) -> pd.DataFrame:
+    """One row per method and dataset, from the table of jobs or a part of it.
+
+    Args:
+        jobs: Rows of `Tables.by_category`.
+        resamples: See `build`.
+        said: What was published, by method, dataset and protocol.
+    """
     rows = []
     for ground, shared in jobs.groupby(["dataset", "protocol"], sort=True):
         groups = {str(method): group for method, group in shared.groupby("method", sort=True)}
@@ -181,11 +181,11 @@ def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resa
         ties = comparison.tied_with_best(good, "auroc", resamples)
         found = [
             {**_summary_row(group, good[method], resamples), "method": method, "dataset": ground[0],
-             "protocol": ground[1], "published": said[method, *ground], "tied_with_best": ties[method]}
+             "protocol": ground[1], "published": said.get((method, *ground)), "tied_with_best": ties[method]}
             for method, group in groups.items()
         ]  # fmt: skip
-        floors = [good[method] for method in groups if _is_floor(method)]
-        below = {m: comparison.below(good[m], floors, "auroc", resamples) for m in groups if not _is_floor(m)}
+        floors = [good[method] for method in groups if is_floor(method)]
+        below = {m: comparison.below(good[m], floors, "auroc", resamples) for m in groups if not is_floor(m)}
         rows += [{**row, "below_floor": below.get(row["method"])} for row in found]
     table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
     return table.sort_values(
@@ -194,7 +194,7 @@ def _summary(jobs: pd.DataFrame, said: Mapping[Any, str | None], resamples: Resa
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:
-    means = {name: _mean_of_means(good, name) for name in [*_MEANS, *_COSTS, *_PIXELS]}
+    means = {name: mean_of_means(good, name) for name in [*_MEANS, *_COSTS, *_PIXELS]}
     limits: dict[str, float] = {}
     for metric in _SURE:
         low, high = comparison.mean_interval(good, metric, resamples)
@@ -211,7 +211,7 @@ def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) 
     }
 
 
-def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
+def mean_of_means(jobs: pd.DataFrame, column: str) -> float:
     """Mean over categories of means over jobs, summed exactly: the last digit must not depend on other columns."""
     known = defaultdict(list)
     for category, value in zip(jobs["category"].tolist(), jobs[column].tolist(), strict=True):
@@ -221,5 +221,6 @@ def _mean_of_means(jobs: pd.DataFrame, column: str) -> float:
     return math.fsum(means) / len(means) if means else math.nan
 
 
-def _is_floor(method: str) -> bool:
+def is_floor(method: str) -> bool:
+    """Whether a method, as the tables call it, is one of `FLOORS`."""
     return method.partition("(")[0] in FLOORS

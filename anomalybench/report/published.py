@@ -51,8 +51,8 @@ def read() -> list[Published]:
         ]
 
 
-def of(known: Sequence[Published], records: Sequence[Record], *, mean: bool = False) -> str | None:
-    """What was published for a job, or with `mean` for one method's jobs over all categories; None if nothing was.
+def matching(known: Sequence[Published], records: Sequence[Record], *, mean: bool = False) -> list[Published]:
+    """What was published for a job, or with `mean` for one method's jobs over all categories.
 
     Args:
         known: From `read`.
@@ -64,10 +64,11 @@ def of(known: Sequence[Published], records: Sequence[Record], *, mean: bool = Fa
     for record in records:  # a failed one has counted nothing
         sizes[record.job.category] = max(sizes[record.job.category], record.counts.images)
     category, images = (MEAN, sum(sizes.values())) if mean else (job.category, records[0].counts.images)
-    found = [
-        f"{row.metric} {row.value:.3f} ({row.source})"
-        for row in known
-        if (row.method, row.dataset, row.protocol, row.category, row.n_images)
-        == (job.method.name, job.dataset.name, job.protocol.name, category, images)
-    ]
-    return "; ".join(found) or None
+    wanted = (job.method.name, job.dataset.name, job.protocol.name, category, images)
+    return [row for row in known if (row.method, row.dataset, row.protocol, row.category, row.n_images) == wanted]
+
+
+def of(known: Sequence[Published], records: Sequence[Record], *, mean: bool = False) -> str | None:
+    """`matching`, in words; None if nothing was published."""
+    found = matching(known, records, mean=mean)
+    return "; ".join(f"{row.metric} {row.value:.3f} ({row.source})" for row in found) or None

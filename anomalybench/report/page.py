@@ -1,0 +1,86 @@
+"""The report page: one HTML file that holds everything, asks the network for nothing and opens from a disk.
+
+Names from records are text, never markup: they reach the page as JSON, and its script puts them there as text nodes. A
+content security policy that knows the script and the style by their hashes holds back whatever slipped through.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from anomalybench.bench.store import RECORD, Store, safe_name
+from anomalybench.core.job import Record
+from anomalybench.report import page_data
+from anomalybench.report.files import write_text
+
+_SCRIPTS = ("dom", "charts", "leaderboard", "overview", "job", "gallery", "viewer", "main")
+_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
+
+
+def write(
+    title: str, records: Iterable[Record], store: Store, file: Path, max_images: int | None = None,
+    notices: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """Write the page of some jobs.
+
+    Args:
+        title: What it is called.
+        records: What the jobs left, also the failed and the skipped ones.
+        store: Where their scores, maps and resamples lie.
+        file: The HTML file.
+        max_images: Most images per category with a large view; by default an even share of 80.
+        notices: Remarks to begin with.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    data = page_data.gather(records, store, max_images)
+    data["notices"] = [*notices, *data["notices"]]
+    write_text(file, render(title, json.dumps(data, allow_nan=False)), "--out FILE")
+
+
+def place(store: Store, name: str) -> Path:
+    """Where the page of that name lies unless told otherwise."""
+    return store.results / "reports" / f"{safe_name(name)}.html"
+
+
+def left_out(store: Store) -> list[str]:
+    """A remark on jobs whose record this version cannot read, if there are any."""
+    there = sum(1 for _ in store.runs.glob(f"*/*/*/[!.]*/{RECORD}"))
+    lost = there - sum(1 for _ in store.records())
+    said = f"{lost} of {there} jobs are left out: their records are broken, or of another version. Run them again."
+    return [said] if lost else []
+
+
+def render(title: str, data: str) -> str:
+    """The page as text.
+
+    Args:
+        title: What it is called.
+        data: JSON from `page_data.gather`.
+    """
+    environment = Environment(
+        loader=PackageLoader("anomalybench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    sources = environment.loader
+    assert sources is not None
+    parts = [sources.get_source(environment, f"{name}.js")[0] for name in _SCRIPTS]
+    script = "\n".join(['"use strict";', *parts])
+    style = sources.get_source(environment, "page.css")[0]
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        data=Markup(data.translate(_ESCAPES)),
+    )
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

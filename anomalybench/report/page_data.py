@@ -1,0 +1,174 @@
+"""What the page shows, gathered from records and the store as plain JSON values; NaN becomes null."""
+
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomalybench import __version__
+from anomalybench.bench.store import Store
+from anomalybench.core.job import Record
+from anomalybench.report import comparison, job_data, leaderboard, pictures, published
+from anomalybench.report.comparison import Resamples
+from anomalybench.report.job_data import JobPage
+from anomalybench.report.leaderboard import Tables
+from anomalybench.report.pictures import Limits
+from anomalybench.report.published import Published
+from anomalybench.report.verdicts import METRICS as SURE
+
+METRICS = {
+    "auroc": "ROC AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "oracle_balanced_accuracy": "oracle balanced accuracy",
+    "pixel_auroc": "pixel ROC AUC",
+    "aupro_30": "AU-PRO to FPR .3",
+    "aupro_05": "AU-PRO to FPR .05",
+    "pixel_ap": "pixel average precision",
+    "pointing_game": "pointing game",
+    "box_iou": "box overlap (IoU)",
+}
+_COSTS = ("fit_s", "predict_ms_per_image", "peak_memory_mb", "params_m")
+_GROUND = ["dataset", "protocol"]
+
+
+def gather(records: Iterable[Record], store: Store, max_images: int | None = None) -> dict[str, Any]:
+    """Everything on the page.
+
+    Args:
+        records: What jobs left, also the failed and the skipped ones.
+        store: Where their scores, maps and resamples lie.
+        max_images: Most images per category with a large view; by default an even share of 80.
+    """
+    known = {record.job.id: record for record in records}
+    resamples = functools.cache(store.resample(record.job for record in known.values()))
+    tables = leaderboard.build(known.values(), resamples)
+    pages = job_data.read(tables.by_category.to_dict("records"), known, store)
+    shown = job_data.shown(pages, Limits.sharing(max_images, len({page.category for page in pages})))
+    order = {source: place for place, source in enumerate(shown)}
+    pictured = {source: large for source, large in shown.items() if large is not None}
+    drawn = dict(zip(pictured, pictures.draw(pictured), strict=True))
+    images = [
+        {"path": source.path, "label": source.label, "defect": source.defect, **drawn.get(source, {})}
+        for source in shown
+    ]
+    jobs = [job_data.described(page, order, shown, images, store) for page in pages]
+    data: dict[str, Any] = {
+        "version": __version__,
+        "dates": sorted({r.environment["date"][:10] for r in known.values() if "date" in r.environment}),
+        "metrics": _metrics(tables.by_category),
+        "rows": _rows(tables, known, resamples),
+        "rankings": _rankings(tables.by_category),
+        "jobs": jobs,
+        "images": images,
+        "notices": _notices(pages, images),
+    }
+    return {name: plain(value) for name, value in data.items()}
+
+
+def _metrics(jobs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Metrics that some job has; ROC AUC always."""
+    there = [name for name in METRICS if name == "auroc" or jobs[name].notna().any()]
+    return [{"name": name, "label": METRICS[name], "sure": name in SURE} for name in there]
+
+
+def _rows(tables: Tables, records: Mapping[str, Record], resamples: Resamples) -> list[dict[str, Any]]:
+    """Rows of the leaderboard: means over categories, and each category for itself where there are several."""
+    listed = published.read()
+    found = []
+    for key, jobs in tables.by_category.groupby(_GROUND, sort=True):
+        whole = tables.leaderboard.set_index(_GROUND).loc[[key]]
+        parts = [("", whole, jobs)]
+        if jobs["category"].nunique() > 1:
+            groups = jobs.groupby("category", sort=True)
+            parts += [(str(name), leaderboard.summary(part, resamples), part) for name, part in groups]
+        for category, summary, part in parts:
+            for row in summary.to_dict("records"):
+                own = part[part["method"] == row["method"]]
+                said = published.matching(listed, [records[job] for job in own["job"]], mean=category == "")
+                found.append(
+                    dict(zip(_GROUND, key, strict=True)) | {"category": category} | _row(row, own, said, resamples)
+                )
+    return found
+
+
+def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], resamples: Resamples) -> dict[str, Any]:
+    good = jobs[jobs["status"] == "ok"]
+    errors = jobs.loc[jobs["status"] != "ok", ["status", "category", "error"]]
+    return {
+        "method": row["method"],
+        "kind": job_data.kind(row["method"]),
+        "supervision": row["supervision"],
+        "status": row["status"],
+        "n_categories": row["n_categories"],
+        "n_jobs": len(jobs),
+        "values": {name: row[name] for name in METRICS},
+        "intervals": {name: _interval(good, name, resamples) for name in SURE if good[name].notna().any()},
+        "costs": {name: leaderboard.mean_of_means(good, name) for name in _COSTS},
+        "tied": row["tied_with_best"],
+        "below": row["below_floor"],
+        "published": [{"metric": p.metric, "value": p.value, "source": p.source} for p in said],
+        "errors": errors.drop_duplicates().to_dict("records"),
+    }
+
+
+def _interval(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> list[float]:
+    """A single job's own interval, else that of the mean."""
+    if len(jobs) == 1:
+        return [float(jobs[f"{metric}_{end}"].iloc[0]) for end in ("low", "high")]
+    return list(comparison.mean_interval(jobs, metric, resamples))
+
+
+def _rankings(jobs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean ranks by metric, where three methods or more share several categories."""
+    found = []
+    for key, ground in jobs[jobs["status"] == "ok"].groupby(_GROUND, sort=True):
+        for metric in SURE:
+            groups = {str(method): group for method, group in ground[ground[metric].notna()].groupby("method")}
+            ranked = comparison.ranking(groups, metric) if len(groups) > 2 else None
+            if ranked is not None and ranked.n_categories > 1:
+                found.append(
+                    dict(zip(_GROUND, key, strict=True))
+                    | {"metric": metric, "methods": ranked.methods, "ranks": ranked.ranks}
+                    | {"cliques": ranked.cliques, "n_categories": ranked.n_categories}
+                )
+    return found
+
+
+def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know before looking: what is not there, and how to get it."""
+    said = []
+    good = [page for page in pages if page.record.status == "ok"]
+    if not good:
+        said.append("No job has finished. The reasons are listed below.")
+    blind = [page for page in good if page.scores is None]
+    if blind:
+        said.append(
+            f"{len(blind)} of {len(good)} jobs have no raw scores that this version can read, as records of an older "
+            f"one: histograms and images are left out (first: {blind[0].record.job}). Run them again."
+        )
+    unsure = [page for page in good if not page.record.intervals]
+    if unsure:
+        said.append(
+            f"{len(unsure)} of {len(good)} jobs have no intervals, as records of an older version: nothing is known of "
+            f"how sure the numbers are (first: {unsure[0].record.job}). Run them again."
+        )
+    gone = [image["missing"] for image in images if "missing" in image]
+    if gone:
+        said.append(f"{len(gone)} of {len(images)} images cannot be shown; have the data been moved? First: {gone[0]}")
+    return said
+
+
+def plain(value: Any) -> Any:
+    """JSON values: NumPy's numbers become Python's, NaN and infinities null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

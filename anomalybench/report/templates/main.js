@@ -1,0 +1,47 @@
+/* The beginning. */
+
+function drawAll() {
+  drawFilters();
+  drawLeaderboard();
+  drawCost();
+  drawMatrix();
+  drawJob();
+}
+
+function about() {
+  const count = (status) => DATA.jobs.filter((job) => job.status === status).length;
+  const parts = [plural(unique(DATA.jobs.map((job) => job.method)).length, "method"),
+    plural(unique(DATA.jobs.map((job) => `${job.dataset}/${job.category}`)).length, "category"),
+    `${plural(DATA.jobs.length, "job")}: ${["ok", "failed", "skipped"].filter(count).map((status) => `${count(status)} ${status}`).join(", ")}`,
+    DATA.dates.length ? `run ${unique([DATA.dates[0], DATA.dates.at(-1)]).join(" to ")}` : null, `anomalybench ${DATA.version}`];
+  $("about").textContent = parts.filter(Boolean).join(" · ");
+  $("notices").replaceChildren(...DATA.notices.map((text) => el("p", { class: "notice", role: "note" }, text)));
+}
+
+function mostOf(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+}
+
+function start() {
+  about();
+  drawUnfinished();
+  const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
+  $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));
+  $("more-columns").addEventListener("change", (event) => { state.moreColumns = event.target.checked; drawLeaderboard(); });
+  const most = mostOf(DATA.jobs.map((job) => JSON.stringify([job.dataset, job.protocol])));
+  [state.dataset, state.protocol] = JSON.parse(most);
+  settle();
+  drawAll();
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    drawCost();
+    drawMatrix();
+    drawJob();
+  });
+}
+
+start();

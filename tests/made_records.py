@@ -1,0 +1,81 @@
+"""Finished jobs that were never run: real records, scores, maps and small images, made in a moment."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from anomalybench.bench.store import Outcome
+from anomalybench.core.job import Choice, Costs, Counts, Job, Record
+from anomalybench.evaluate import image_metrics, statistics
+
+WIDTH, HEIGHT = 48, 40
+DEFECTS = ("crack", "stain")
+
+
+def job(method, category="bolt", dataset="toy", **changes):
+    protocol = Choice(name="pooled", params={"train": 0.6, "calibration": 0.2})
+    method = Choice(name=method, params={"size": 64, "rate": 1e-05})
+    return Job(method=method, version=1, dataset=Choice(name=dataset), category=category, protocol=protocol, **changes)
+
+
+def draw_images(root, category, n, side=(WIDTH, HEIGHT), defects=DEFECTS):
+    """Half normal, half defective with masks; returns the table of test images without scores."""
+    rng = np.random.default_rng(len(category))
+    rows = []
+    for i in range(n):
+        defect = defects[i % len(defects)] if i >= n // 2 else "good"
+        pixels = rng.integers(90, 120, (side[1], side[0], 3), dtype=np.uint8)
+        path, mask = f"{category}/{i:03d}.png", None
+        (root / category).mkdir(parents=True, exist_ok=True)
+        if defect != "good":
+            marked = np.zeros((side[1], side[0]), np.uint8)
+            marked[side[1] // 4 : side[1] // 2, side[0] // 4 : side[0] // 2] = 255
+            pixels[marked > 0] = 250
+            mask = f"{category}/{i:03d}_mask.png"
+            Image.fromarray(marked).save(root / mask, compress_level=1)
+        Image.fromarray(pixels).save(root / path, compress_level=1)
+        rows.append({"path": path, "split": "test", "label": int(defect != "good"), "defect": defect, "mask": mask})
+    return pd.DataFrame(rows)
+
+
+def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
+    """Store one job with made-up scores of these test images; `gap` parts normal from defective ones."""
+    rng = np.random.default_rng(seed)
+    known = test.assign(split="calibration", path="calibration/" + test["path"])
+    table = pd.concat([known, test], ignore_index=True)
+    table["score"] = rng.normal(table["label"] * gap).round(3)
+    threshold = gap / 2
+    measured = image_metrics.measure(tested(table)["score"], test["label"], threshold)
+    resamples = statistics.resample(
+        tested(table)["score"], test["label"], threshold, statistics.weights(list(test["path"]))
+    )
+    counts = (measured.tp, measured.fn, measured.fp, measured.tn)
+    intervals = {}
+    for name, values in resamples.items():
+        value = getattr(measured, name)
+        error = statistics.standard_error(value, values, measured.tp + measured.fn, measured.fp + measured.tn)
+        intervals[name] = tuple(statistics.interval(value, error))
+    intervals["balanced_accuracy"] = tuple(statistics.balanced_accuracy_interval(*counts))
+    record = Record(
+        job=job, status="ok", supervision="normals", root=str(data), fingerprint="f" * 16, threshold=threshold,
+        threshold_rule="youden", metrics=asdict(measured), intervals=intervals,
+        counts=Counts(images=3 * len(test), calibration=len(test), test=len(test)),
+        costs=Costs(fit_s=1 + seed, predict_ms_per_image=10.0 + 7 * seed, params_m=1.5, peak_memory_mb=500.0 + seed),
+        environment={"date": "2026-01-02T03:04:05+00:00", "command": "anomalybench run", "torch": "2.6"},
+    )  # fmt: skip
+    heat = None
+    if maps:
+        heat = rng.normal(size=(len(table), 16, 20)).astype(np.float16) / 8
+        heat[table["label"].to_numpy() == 1, 4:8, 5:10] += 1
+    return store.put(Outcome(record.model_copy(update=changes), table, heat, resamples))
+
+
+def tested(table):
+    return table[table["split"] == "test"]
+
+
+def lost(job, status="failed", error="RuntimeError: no luck", **changes):
+    """A record of a job that came to nothing."""
+    return Record(job=job, status=status, error=error, **changes)

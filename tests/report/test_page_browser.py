@@ -1,0 +1,207 @@
+"""The page as a reader uses it: in Chromium, from a file, with the network watched."""
+
+import math
+
+import made_records as made
+import pytest
+
+from anomalybench.evaluate import image_metrics
+
+MEASURED = ("tp", "fp", "tn", "fn", "balanced_accuracy", "precision", "recall", "specificity", "f1", "accuracy")
+
+
+@pytest.fixture(scope="module")
+def opened(open_page, file):
+    return open_page(file, viewport={"width": 1300, "height": 900})
+
+
+@pytest.fixture
+def tab(opened):
+    """The page as it is at first."""
+    opened.reload()
+    opened.troubles.clear()
+    yield opened
+    assert not opened.troubles
+
+
+def choose(tab, name, value):
+    tab.locator(f"[data-name={name}] select").select_option(value)
+
+
+def listed(tab):
+    return tab.locator("#leaderboard-table tbody tr").evaluate_all("rows => rows.map(row => row.dataset.method)")
+
+
+def test_columns_sort_both_ways(tab):
+    def column(name):
+        cells = tab.locator("#leaderboard-table tbody tr").all()
+        at = tab.locator("#leaderboard-table thead th").evaluate_all(
+            "(ths, key) => ths.findIndex(th => th.dataset.key === key)", name
+        )
+        return [cell.locator("th, td").nth(at).inner_text().split("\n")[0] for cell in cells]
+
+    assert len(listed(tab)) == 5
+    for key, number in (("method", str), ("metric", float), ("predict_ms_per_image", lambda text: float(text[:-3]))):
+        head = tab.locator(f"#leaderboard-table th[data-key={key}]")
+        for _ in range(2):
+            head.locator("button").click()
+            order = head.get_attribute("aria-sort")
+            values = [number(text) for text in column(key) if text != "–"]
+            assert values == sorted(values, reverse=order == "descending"), (key, order)
+        assert tab.locator("#leaderboard-table th[aria-sort=ascending], th[aria-sort=descending]").count() == 1
+
+
+def test_filters_leave_what_is_asked_for(tab, nasty):
+    assert {"cam", "patchcore", "random"} < set(listed(tab))
+    choose(tab, "supervision", "labels")
+    assert listed(tab) == ["cam"]
+    choose(tab, "dataset", "other")
+    assert listed(tab) == ["cam"]
+    choose(tab, "dataset", "toy")
+    choose(tab, "supervision", "")
+    choose(tab, "category", "bolt")
+    assert "broken" in listed(tab)
+    choose(tab, "category", nasty)
+    assert "broken" not in listed(tab)
+    choose(tab, "metric", "f1")
+    assert tab.locator("#leaderboard-table th[data-key=metric]").inner_text().startswith("F1")
+    assert "highest F1" in tab.locator("#verdict").inner_text()
+    choose(tab, "protocol", tab.locator("[data-name=protocol] option").last.get_attribute("value"))
+    assert listed(tab) == ["cam"]
+    assert "learns from labels" in tab.locator("#leaderboard-table").inner_text()
+
+
+def test_floors_and_other_tools_are_told_apart(tab):
+    rows = {row.get_attribute("data-method"): row for row in tab.locator("#leaderboard-table tbody tr").all()}
+    for method, badge, shape in (("random", "floor", "rect"), ("external:theirs", "external", "polygon")):
+        assert rows[method].locator("th .badge").inner_text() == badge
+        assert rows[method].locator(f"{shape}.mark-{badge}").count() == 1
+    assert rows["cam"].locator("th .badge").count() == 0
+    assert rows["cam"].locator("circle.mark-ours").count() == 1
+    assert "floor:" in tab.locator("#legend").inner_text()
+
+
+def test_the_slider_s_numbers_are_those_of_evaluate(tab, toy_store):
+    choose(tab, "category", "bolt")
+    tab.locator("#job-choice").select_option(label="patchcore · bolt")
+    (record,) = (r for r in toy_store.records() if r.job.method.name == "patchcore" and r.job.category == "bolt")
+    test = made.tested(toy_store.scores(record.job))
+    seen = set()
+    for place in (0, 250, 480, 600, 1000):
+        tab.locator("#threshold").evaluate(
+            """(slider, at) => {
+                slider.value = at;
+                for (const name of ["input", "change"]) slider.dispatchEvent(new Event(name));
+            }""",
+            place,
+        )
+        threshold = float(tab.locator("#threshold-exact").input_value())
+        expected = image_metrics.measure(test["score"], test["label"], threshold)
+        for name in MEASURED:
+            found, value = (
+                tab.locator(f"#job [data-metric={name}]").get_attribute("data-value"),
+                getattr(expected, name),
+            )
+            assert found == "" if math.isnan(value) else float(found) == pytest.approx(value, abs=1e-12), (
+                name,
+                threshold,
+            )
+        assert tab.locator("[data-verdict=fp]").inner_text() == f"false positives {expected.fp}"
+        seen.add((expected.tp, expected.fp))
+    assert len(seen) == 5
+    for name, value in (("calibrated", record.threshold), ("oracle", record.metrics["oracle_threshold"])):
+        tab.locator(f"[data-jump={name}]").click()
+        assert float(tab.locator("#threshold-exact").input_value()) == value
+    best = float(tab.locator("#live [data-metric=balanced_accuracy]").get_attribute("data-value"))
+    assert best == pytest.approx(record.metrics["oracle_balanced_accuracy"])
+
+
+def test_the_gallery_shows_what_its_filters_say(tab):
+    tab.locator("#job-choice").select_option(label="patchcore · bolt")
+    total = tab.locator(".tile").count()
+    assert total == 24
+    counts = {}
+    for verdict in ("fp", "fn", "tp", "tn"):
+        button = tab.locator(f"[data-verdict={verdict}]")
+        button.click()
+        counts[verdict] = tab.locator(".tile").count()
+        assert button.get_attribute("aria-pressed") == "true"
+        assert button.inner_text().endswith(f" {counts[verdict]}")
+        assert set(tab.locator(".tile").evaluate_all("tiles => tiles.map(t => t.dataset.verdictIs)")) <= {verdict}
+    assert sum(counts.values()) == total
+    tab.locator("[data-verdict=all]").click()
+    choose(tab, "defect", "crack")
+    assert set(tab.locator(".tile").evaluate_all("tiles => tiles.map(t => t.dataset.defect)")) == {"crack"}
+    choose(tab, "defect", "")
+    choose(tab, "order", "high")
+    scores = [float(text) for text in tab.locator(".tile b").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_large_view_by_keyboard(tab):
+    tab.locator(".tile").first.focus()
+    tab.keyboard.press("Enter")
+    viewer = tab.locator("#viewer")
+    assert viewer.is_visible()
+    first = tab.locator("#viewer-title").inner_text()
+    tab.keyboard.press("ArrowRight")
+    second = tab.locator("#viewer-title").inner_text()
+    assert "2 of 24" in second
+    assert first != second
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator("#viewer-title").inner_text() == first
+    assert viewer.locator(".pane").count() == 4
+    assert viewer.locator("canvas").count() == 3
+    tab.locator("#blend").focus()
+    tab.keyboard.press("Home")
+    assert viewer.locator("canvas").first.evaluate("canvas => canvas.style.opacity") == "0"
+    assert tab.locator("#viewer-title").inner_text() == first
+    viewer.locator("fieldset input[value=random]").uncheck()
+    assert viewer.locator(".pane").count() == 3
+    tab.keyboard.press("Escape")
+    assert not viewer.is_visible()
+
+
+def test_heat_map_outline_and_boxes_lie_where_the_defect_is(tab):
+    tab.locator("[data-verdict=tp]").click()
+    tab.locator(".tile").first.click()
+    pane = tab.locator(".pane").first
+    assert (
+        pane.locator("img[alt='outline of the true defect']").evaluate(
+            "image => image.decode().then(() => image.naturalWidth)"
+        )
+        == made.WIDTH
+    )
+    box = pane.locator("rect").first
+    middle = [
+        float(box.get_attribute(at)) + float(box.get_attribute(size)) / 2
+        for at, size in (("x", "width"), ("y", "height"))
+    ]
+    assert all(250 <= place <= 500 for place in middle)
+    pixels = pane.locator("canvas").evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
+    bright, dark = (sum(pixels[4 * (20 * y + x) :][:3]) for x, y in ((7, 6), (18, 14)))
+    assert bright > dark
+
+
+def test_everything_is_reached_with_the_tab_key(tab):
+    reached = set()
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("(document.activeElement.closest('[id]') || document.body).id"))
+    assert {"filters", "contents", "more-columns", "leaderboard-table", "cost-tools", "matrix"} <= reached
+    assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+
+
+def test_a_cell_of_the_matrix_opens_its_job(tab):
+    tab.locator("#matrix tbody tr").first.locator("button").nth(1).click()
+    title = tab.locator("#matrix tbody tr").first.locator("button").nth(1).get_attribute("title")
+    method, category = title.split(" on ", 1)
+    assert tab.locator("#job-choice").input_value().startswith(f"{method} · {category[:20]}")
+
+
+def test_names_are_shown_as_text(tab, nasty):
+    assert tab.locator("h1").inner_text() == " ".join(nasty.split())
+    assert tab.locator("#unfinished-list").inner_text().count("<script>alert(1)</script>") >= 1
+    assert nasty in tab.locator("[data-name=category] option").evaluate_all("all => all.map(o => o.value)")
+    assert tab.locator("img[src=x]").count() == 0
+    assert tab.locator("#by-defect").inner_text().count("onerror=alert") == 1
