@@ -9,9 +9,10 @@ import typer
 from anomalybench.cli import console, options
 
 if TYPE_CHECKING:
+    from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
-    from anomalybench.bench.suite import Request
-    from anomalybench.core.job import Job, Record
+    from anomalybench.bench.suite import Request, Suite
+    from anomalybench.core.job import Record
 
 
 def run(
@@ -30,12 +31,23 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     feature_gb: options.FeatureStoreOption = 20.0,
     force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes side by side on this machine.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://host:8786; or local.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Only part I of N, from 1/N to N/N.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="A job that takes longer has failed.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
 ) -> None:
     """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
 
     What is done already is not run again. Exit code 0: all went well, 1: a job failed, 2: bad input, named.
     """
+    from anomalybench.bench.settings import Settings, shard
     from anomalybench.bench.suite import Request, load
     from anomalybench.core import places
 
@@ -44,11 +56,11 @@ def run(
         protocol=protocol, seeds=options.seeds(seeds), threshold=threshold, explain=explain,
         params=options.settings(settings), group_by=group_by, data=places.data(data),
     )  # fmt: skip
-    loaded = load(request)
+    loaded, how = load(request), Settings(device, feature_gb, timeout, workers, cluster)
     if dry_run:
-        console.print_jobs(loaded.jobs)
+        console.print_jobs(shard(loaded.jobs, part))
     else:
-        _run(loaded.name, loaded.jobs, request, results, device, feature_gb, force=force)
+        _run(loaded, request, results, how, part, force=force)
 
 
 def score(
@@ -96,25 +108,27 @@ def score(
 
 
 def _run(
-    name: str, jobs: "list[Job]", request: "Request", results: Path, device: str, feature_gb: float, *, force: bool
+    suite: "Suite", request: "Request", results: Path, settings: "Settings", part: str | None, *, force: bool
 ) -> None:
     from anomalybench.bench import executor
     from anomalybench.bench.external import PREFIX
+    from anomalybench.bench.settings import shard
     from anomalybench.bench.store import Store
-    from anomalybench.vision.devices import device_name
 
-    store, torch_device = Store(results), device_name(device)
+    store, jobs = Store(results), shard(suite.jobs, part)
+    settings.check()
     store.check_writable()
     todo = executor.plan(jobs, store, request.data, force=force)
     try:
-        finished = console.follow(todo, store, torch_device, feature_gb)
+        finished = console.follow(todo, store, settings)
     except KeyboardInterrupt:
         done = sum(store.get(job) is not None for job in jobs)
         console.console(stderr=True).print(
             f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on."
         )
         sys.exit(130)
-    _write_tables(name, [*(f.record for f in finished), *store.beside(jobs, f"{PREFIX}*")], store)
+    records = executor.records(suite.jobs, finished, store)
+    _write_tables(suite.name, [*records, *store.beside(jobs, f"{PREFIX}*")], store)
     for item in finished:
         for note in item.record.notes:
             console.warn(f"{item.job}: {note}")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Job, Record
+from anomalybench.core.leftovers import sweep
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
 
@@ -96,6 +97,7 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     files = [folder / f"{name}.csv", folder / f"{name}_by_category.csv"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         for file, table in zip(files, tables, strict=True):
             handle, aside = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.")
             os.close(handle)

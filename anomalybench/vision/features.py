@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anomalybench.core.leftovers import sweep
 from anomalybench.core.method import Images
 from anomalybench.vision import images as vision
 from anomalybench.vision.backbones import Backbone
@@ -91,6 +92,8 @@ class FeatureStore:
 
     def _grow(self, size: int) -> None:
         if self._bytes is None:
+            for network in self.folder.iterdir():
+                sweep(network)
             self._bytes = sum(size for _, size, _ in self._entries())
         else:
             self._bytes += size
