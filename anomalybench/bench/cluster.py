@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from anomalybench.bench.executor import RETRIES, Finished, Plan, Settings, Task, look_up, lost, said, work_apart
+from anomalybench.bench.executor import RETRIES, Finished, Plan, Task, look_up, lost, said, work_apart
 from anomalybench.bench.processes import THREADS, without_interrupts
+from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
 from anomalybench.core.errors import ClusterError, DataError, StoreError, UsageError
 
@@ -161,4 +162,4 @@ def _check_shared(worker: str, task: Task, store: Store) -> None:
 
 
 def _gone() -> ClusterError:
-    return ClusterError("the Dask scheduler was lost. What is done is kept; the same command goes on with the rest.")
+    return ClusterError("The Dask scheduler was lost. What is done is kept; the same command goes on with the rest.")

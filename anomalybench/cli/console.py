@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from anomalybench.bench.data_check import Report
-    from anomalybench.bench.executor import Finished, Plan, Settings
+    from anomalybench.bench.executor import Finished, Plan
+    from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
     from anomalybench.report.verdicts import Ground
