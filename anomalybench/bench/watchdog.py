@@ -40,6 +40,7 @@ def limited(work: Callable[[], T], seconds: float | None, stuck: Callable[[], No
     watch = _Watch(seconds, stuck)
     try:
         try:
+            watch.start()
             return work()
         finally:
             watch.end()
@@ -55,8 +56,11 @@ class _Watch:
         self._seconds, self._stuck, self._grace = seconds, stuck, min(seconds, _GRACE_S)
         self._worker = threading.get_ident()
         self._lock, self._ended = threading.Lock(), threading.Event()
-        if stuck is not None:
-            faulthandler.dump_traceback_later(seconds + 3 * self._grace, exit=True)
+
+    def start(self) -> None:
+        """Look at the clock from now on."""
+        if self._stuck is not None:
+            faulthandler.dump_traceback_later(self._seconds + 3 * self._grace, exit=True)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def end(self) -> None:

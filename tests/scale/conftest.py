@@ -1,5 +1,6 @@
 """A method that misbehaves on request, and small runs of it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -85,10 +86,8 @@ def start():
 
     yield call
     for process in started:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.communicate()
 
 

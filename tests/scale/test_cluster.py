@@ -66,8 +66,8 @@ def wait_for(condition, seconds=60):
 
 
 def test_a_cluster_gives_the_tables_of_one_machine(dask, command, start, cli, tables, fits, tmp_path, monkeypatch):
-    """One worker is killed in mid-job; then a job kills all its workers, one hangs, one worker lacks the data."""
-    address, scheduler, worker = dask
+    """One worker is killed in mid-job; then one job kills its workers and one hangs; then the store is not shared."""
+    address, _, worker = dask
     nannies = [worker(), worker()]
     slow = command(8, "--set", "probe.pause=0.5")
     run = start(*slow, "--cluster", address, "--results", tmp_path / "cluster")
@@ -120,7 +120,7 @@ def test_jobs_leave_a_worker_without_data_and_a_run_outlives_its_scheduler(
     line = [argument.replace("synthetic", "nearby") for argument in command(3, "--cluster", address)]
     alone = cli(*line, "--results", tmp_path / "alone")
     assert alone.exit_code == 1
-    assert f"seed 2: worker tcp://127.0.0.1:" in alone.text
+    assert "seed 2: worker tcp://127.0.0.1:" in alone.text
     assert f"{socket.gethostname()}: the folder /plates does not exist" in alone.text
 
     worker()
