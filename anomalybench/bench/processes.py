@@ -43,6 +43,7 @@ def processes(todo: Plan, store: Store, settings: Settings) -> Iterator[Finished
                 worker = busy.pop(cast(Connection, connection))
                 answer = worker.answer()
                 if answer is None:
+                    worker.stop(patience=1)
                     deaths[worker.task.job.id] += 1
                 else:
                     idle.append(worker)
@@ -97,14 +98,14 @@ class _Worker:
 
     def end(self) -> str:
         """What the process died of."""
-        self._process.join()
         code = self._process.exitcode or 0
         by = f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return f"{by}; out of memory? Try fewer --workers" if code == -9 else by
 
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
+    def stop(self, patience: float = 0) -> None:
+        """End the process, whatever it is doing; with `patience`, give it so many seconds to end by itself."""
         self.connection.close()
+        self._process.join(patience)
         self._process.terminate()
         self._process.join()
 

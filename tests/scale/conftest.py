@@ -11,7 +11,7 @@ import pytest
 
 PROBE = '''
 """Writes down each fit, and goes wrong where it is told to."""
-import json, os, signal, time
+import os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,15 +24,15 @@ class Probe(Method):
     """The score is the mean brightness times a number drawn in the fit."""
     learns_from = "normals"
     pause: Annotated[float, Field(ge=0, description="seconds that a fit takes")] = 0.0
-    faults: Annotated[str, Field(description="JSON: kind of fault by seed")] = "{}"
+    faults: Annotated[str, Field(description="kind of fault by seed, as in 0=kill 2=loop")] = ""
 
     def fit(self, train, context):
         log = Path(os.environ["PROBE_LOG"])
         before = log.read_text().split() if log.exists() else []
         with log.open("a") as file:
             file.write(f"{context.seed}\\n")
-        fault = json.loads(self.faults).get(str(context.seed))
-        if fault == "kill" or (fault == "kill once" and str(context.seed) not in before):
+        fault = dict(part.split("=") for part in self.faults.split()).get(str(context.seed))
+        if fault == "kill" or (fault == "once" and str(context.seed) not in before):
             os.kill(os.getpid(), signal.SIGKILL)
         while fault == "loop":
             pass
