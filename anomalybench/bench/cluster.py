@@ -7,7 +7,7 @@ truly running there.
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,38 +34,83 @@ class _Answer(NamedTuple):
 
 def dask(todo: Plan, store: Store, settings: Settings) -> Iterator[Finished]:
     """Run tasks on the cluster that `settings.cluster` names; see `executor.run`."""
-    waiting, tried = deque(todo.tasks), defaultdict[str, set[str]](set)
-    running: dict[Any, Task] = {}
-    data, shared = todo.data and todo.data.resolve(), Store(store.results.resolve())
+    waiting = deque(todo.tasks)
     with ExitStack() as stack:
         client = _connect(stack, settings)
-        options = {"resources": {"GPU": 1}} if _lends_gpus(client, settings) else {}
+        out = _Out(client, todo.data, store, settings)
         try:
-            while waiting or running:
+            while waiting or out.running:
                 threads = client.nthreads()
-                while waiting and len(running) < max(1, sum(threads.values())):
-                    task = waiting.popleft()
-                    others = sorted(set(threads) - tried[task.job.id])
-                    future = client.submit(
-                        _errand, task, data, shared, settings, pure=False, workers=others, allow_other_workers=True,
-                        **options,
-                    )  # fmt: skip
-                    running[future] = task
-                for future in _ended(running):
-                    task = running.pop(future)
-                    answer = _answer(future, task, store)
-                    if isinstance(answer, Finished):
-                        yield answer
-                    elif answer.worker in tried[task.job.id] or not set(threads) - tried[task.job.id] - {answer.worker}:
-                        yield lost(task, f"worker {answer.worker}: {answer.lacks}", store)
+                waiting += out.stranded(threads)
+                while waiting and len(out.running) < max(1, sum(threads.values())):
+                    out.submit(waiting.popleft(), threads)
+                for future in out.ended():
+                    task = out.running.pop(future).task
+                    if finished := out.settled(future, task, threads):
+                        yield finished
                     else:
-                        tried[task.job.id].add(answer.worker)
                         waiting.append(task)
         except OSError as error:
             raise _gone() from error
         finally:
             if client.status == "running":
-                client.cancel(list(running))
+                client.cancel(list(out.running))
+
+
+class _Given(NamedTuple):
+    """A task that is with the scheduler, and the workers that may run it; none means any."""
+
+    task: Task
+    workers: Collection[str]
+
+
+class _Out:
+    """What is with the scheduler.
+
+    Attributes:
+        running: Tasks by their futures.
+    """
+
+    def __init__(self, client: Any, data: Path | None, store: Store, settings: Settings) -> None:
+        self.running: dict[Any, _Given] = {}
+        self._client, self._store = client, store
+        self._rest = data and data.resolve(), Store(store.results.resolve()), settings
+        self._options = {"resources": {"GPU": 1}} if _lends_gpus(client, settings) else {}
+        self._lacking = defaultdict[str, set[str]](set)
+        """Workers that could not read a job's data, by its id."""
+
+    def submit(self, task: Task, threads: Collection[str]) -> None:
+        """Give a task to any worker, or to those that may have its data."""
+        lacking = self._lacking.get(task.job.id)
+        workers = set(threads) - lacking if lacking else ()
+        options = self._options | ({"workers": sorted(workers)} if workers else {})
+        self.running[self._client.submit(_errand, task, *self._rest, pure=False, **options)] = _Given(task, workers)
+
+    def stranded(self, threads: Collection[str]) -> list[Task]:
+        """Take back tasks that wait for workers which are gone, as the scheduler would wait for ever."""
+        gone = [future for future, (_, workers) in self.running.items() if workers and not set(workers) & set(threads)]
+        self._client.cancel(gone)
+        return [self.running.pop(future).task for future in gone]
+
+    def ended(self) -> list[Any]:
+        """Futures that have come to an end; none for now if that takes long, as there may be other workers by then."""
+        from distributed import wait
+
+        try:
+            return list(wait(list(self.running), timeout=_LOOK_AGAIN_S, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            return []
+
+    def settled(self, future: Any, task: Task, threads: Collection[str]) -> Finished | None:
+        """What has become of a task; None if it is to be given to another worker."""
+        answer = _answer(future, task, self._store)
+        if isinstance(answer, Finished):
+            return answer
+        lacking = self._lacking[task.job.id]
+        lacking.add(answer.worker)
+        if set(threads) - lacking:
+            return None
+        return lost(task, f"worker {answer.worker}: {answer.lacks}", self._store)
 
 
 def _connect(stack: ExitStack, settings: Settings) -> Any:
@@ -115,16 +160,6 @@ def _errand(task: Task, data: Path | None, store: Store, settings: Settings) -> 
         return _Answer(get_worker().address, work_apart(task, data, store, settings))
     except DataError as error:
         return _Answer(get_worker().address, None, str(error))
-
-
-def _ended(running: dict[Any, Task]) -> list[Any]:
-    """Futures that have come to an end; none for now if that takes long, as there may be more workers by then."""
-    from distributed import wait
-
-    try:
-        return list(wait(list(running), timeout=_LOOK_AGAIN_S, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
-        return []
 
 
 def _answer(future: Any, task: Task, store: Store) -> Finished | _Answer:

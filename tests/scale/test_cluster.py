@@ -80,7 +80,7 @@ def test_a_cluster_gives_the_tables_of_one_machine(dask, command, start, cli, ta
     assert cli(*slow, "--results", tmp_path / "here").exit_code == 0
     pd.testing.assert_frame_equal(tables(tmp_path / "cluster"), tables(tmp_path / "here"), check_exact=True)
 
-    faults = ["--set", 'probe.faults=0=kill 2=sleep', "--timeout", 2, "--cluster", address]
+    faults = ["--set", "probe.faults=0=kill 2=sleep", "--timeout", 2, "--cluster", address]
     done = cli(*command(4, *faults, "--results", tmp_path / "faults"))
     assert done.exit_code == 1
     assert "seed 0: its process died 3 times" in done.text

@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_done_twice(probe, command, cli, tables, fits, tmp_pa
             done, before = {record.job.seed for record in Store(results).records()}, fits()
             process = context.Process(target=cli_main, args=(arguments,))
             process.start()
-            process.join(chance.uniform(0.2, 1.2))
+            process.join(chance.uniform(0.1, 0.9))
             process.kill()
             process.join()
             again = {seed for seed in done if fits().get(seed) != before.get(seed)}

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 
 
 def test_a_worker_that_dies_or_hangs_costs_only_its_job(probe, command, cli, tables, fits, tmp_path):
-    faults = ["--set", 'probe.faults=0=kill 2=sleep 3=loop', "--timeout", 2]
+    faults = ["--set", "probe.faults=0=kill 2=sleep 3=loop", "--timeout", 2]
     done = cli(*command(5, *faults, "--workers", 2, "--results", tmp_path / "results"))
     assert done.exit_code == 1
     assert "Failed: probe synthetic/weave pooled seed 0: its process died 3 times, killed by SIGKILL" in done.text
@@ -61,7 +61,7 @@ def test_shards_together_are_the_whole(probe, command, cli, tables, fits, tmp_pa
 
 
 def test_a_job_over_its_time_has_failed_and_the_next_one_runs(probe, command, cli, tmp_path):
-    done = cli(*command(2, "--set", 'probe.faults=0=loop', "--timeout", 0.5, "--results", tmp_path))
+    done = cli(*command(2, "--set", "probe.faults=0=loop", "--timeout", 0.5, "--results", tmp_path))
     assert done.exit_code == 1
     assert "seed 0: took longer than --timeout 0.5 s" in done.text
     assert "seed 1: ok" in done.text
