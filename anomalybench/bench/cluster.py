@@ -8,6 +8,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ def dask(todo: Plan, store: Store, settings: Settings) -> Iterator[Finished]:
                         yield finished
                     else:
                         waiting.append(task)
-        except OSError as error:
+        except (OSError, CancelledError) as error:
             raise _gone() from error
         finally:
             if client.status == "running":
@@ -122,7 +123,8 @@ def _connect(stack: ExitStack, settings: Settings) -> Any:
         raise UsageError(
             "--cluster needs the package distributed: pip install 'anomalybench-vision[cluster]'"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     address: Any = settings.cluster
     if address == "local":
         ours = {f"distributed.nanny.pre-spawn-environ.{name}": settings.threads for name in THREADS}
