@@ -113,18 +113,19 @@ class _Worker:
 @contextmanager
 def without_interrupts() -> Iterator[None]:
     """Processes started in here do not hear Ctrl-C, which reaches all of a terminal: who started them answers it."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _serve(connection: Connection, data: Path | None, store: Store, settings: Settings) -> None:
     """Run tasks until the other end of the pipe is closed: then this process ends, in the middle of a job or not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for where it is not handed on from `without_interrupts`
     tasks: SimpleQueue[Task] = SimpleQueue()
 
     def receive() -> None:
