@@ -70,7 +70,8 @@ def run(
         feature_gb: Most that features of frozen networks may take on the disk; 0 keeps none.
         force: Run everything again.
         workers: Processes side by side on this machine.
-        cluster: Address of a Dask scheduler, or `local`, to run jobs on its workers instead.
+        cluster: Address of a Dask scheduler, to run jobs on its workers instead; or `local`, which a script may only
+            ask for under `if __name__ == "__main__"`.
         shard: Only part `I/N` of the jobs; the tables are of all that are done.
         timeout: Seconds after which a job has failed.
 
