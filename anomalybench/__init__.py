@@ -81,8 +81,7 @@ def run(
     Raises:
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
-    from anomalybench.bench import executor
-    from anomalybench.bench import settings as ways
+    from anomalybench.bench import executor, settings
     from anomalybench.bench.external import PREFIX
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, load
@@ -94,11 +93,10 @@ def run(
         suite, methods, dataset, categories, protocol, seeds, threshold, explain, params or {}, group_by, folder
     )
     loaded, store = load(request), Store(Path(results))
-    settings = ways.Settings(device, feature_gb, timeout, workers, cluster)
-    settings.check()
+    (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check()
     store.check_writable()
-    todo = executor.plan(ways.shard(loaded.jobs, shard), store, folder, force=force)
-    records = executor.records(loaded.jobs, list(executor.run(todo, store, settings)), store)
+    todo = executor.plan(settings.shard(loaded.jobs, shard), store, folder, force=force)
+    records = executor.records(loaded.jobs, list(executor.run(todo, store, how)), store)
     records += store.beside(loaded.jobs, f"{PREFIX}*")
     tables = leaderboard.build(records, store.resample(record.job for record in records))
     leaderboard.write(tables, store.results, loaded.name)

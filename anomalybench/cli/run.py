@@ -31,16 +31,10 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     feature_gb: options.FeatureStoreOption = 20.0,
     force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes side by side on this machine.")] = 1,
-    cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://host:8786; or local.")
-    ] = None,
-    part: Annotated[
-        str | None, typer.Option("--shard", metavar="I/N", help="Only part I of N, from 1/N to N/N.")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="A job that takes longer has failed.")
-    ] = None,
+    workers: options.WorkersOption = 1,
+    cluster: options.ClusterOption = None,
+    part: options.ShardOption = None,
+    timeout: options.TimeoutOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
 ) -> None:
     """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
