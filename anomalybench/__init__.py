@@ -88,16 +88,14 @@ def run(
     from anomalybench.core import places
     from anomalybench.report import leaderboard
 
-    folder = places.data(data)
-    request = Request(
-        suite, methods, dataset, categories, protocol, seeds, threshold, explain, params or {}, group_by, folder
-    )
+    where, params = places.data(data), params or {}
+    request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, explain, params, group_by, where)
     loaded, store = load(request), Store(Path(results))
     (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check()
     store.check_writable()
-    todo = executor.plan(settings.shard(loaded.jobs, shard), store, folder, force=force)
+    todo = executor.plan(settings.shard(loaded.jobs, shard), store, where, force=force)
     records = executor.records(loaded.jobs, list(executor.run(todo, store, how)), store)
     records += store.beside(loaded.jobs, f"{PREFIX}*")
-    tables = leaderboard.build(records, store.resample(record.job for record in records))
+    tables = leaderboard.build(records, store.resample(r.job for r in records))
     leaderboard.write(tables, store.results, loaded.name)
     return tables
