@@ -46,6 +46,10 @@ def run(
     device: str = "auto",
     feature_gb: float = 20.0,
     force: bool = False,
+    workers: int = 1,
+    cluster: str | None = None,
+    shard: str | None = None,
+    timeout: float | None = None,
 ) -> "Tables":
     """Run a suite, or methods on a dataset, and return its leaderboards; what `results` has already is not run again.
 
@@ -65,6 +69,11 @@ def run(
         device: `auto`, `cpu`, `cuda`, ...
         feature_gb: Most that features of frozen networks may take on the disk; 0 keeps none.
         force: Run everything again.
+        workers: Processes side by side on this machine.
+        cluster: Address of a Dask scheduler, to run jobs on its workers instead; or `local`, which a script may only
+            ask for under `if __name__ == "__main__"`.
+        shard: Only part `I/N` of the jobs; the tables are of all that are done.
+        timeout: Seconds after which a job has failed.
 
     Returns:
         Two pandas DataFrames, `leaderboard` and `by_category`. Failed jobs are rows with their error.
@@ -72,23 +81,21 @@ def run(
     Raises:
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
-    from anomalybench.bench import executor
+    from anomalybench.bench import executor, settings
     from anomalybench.bench.external import PREFIX
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, load
     from anomalybench.core import places
     from anomalybench.report import leaderboard
-    from anomalybench.vision.devices import device_name
 
-    folder = places.data(data)
-    request = Request(
-        suite, methods, dataset, categories, protocol, seeds, threshold, explain, params or {}, group_by, folder
-    )
-    loaded, store, torch_device = load(request), Store(Path(results)), device_name(device)
+    where, params = places.data(data), params or {}
+    request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, explain, params, group_by, where)
+    loaded, store = load(request), Store(Path(results))
+    (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check()
     store.check_writable()
-    todo = executor.plan(loaded.jobs, store, folder, force=force)
-    records = [f.record for f in executor.here(todo, store, torch_device, lambda *_: None, feature_gb)]
+    todo = executor.plan(settings.shard(loaded.jobs, shard), store, where, force=force)
+    records = executor.records(loaded.jobs, list(executor.run(todo, store, how)), store)
     records += store.beside(loaded.jobs, f"{PREFIX}*")
-    tables = leaderboard.build(records, store.resample(record.job for record in records))
+    tables = leaderboard.build(records, store.resample(r.job for r in records))
     leaderboard.write(tables, store.results, loaded.name)
     return tables

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from anomalybench.core.leftovers import sweep
+
 FILE = "index.parquet"
 _ROWS = 1000
 _SCHEMA = pa.schema(
@@ -106,6 +108,7 @@ def _write(runs: Path, found: list[Row], drawn: Callable[[Path], bytes]) -> None
         values = [bytes(known[row.folder]) if row.folder in known else drawn(runs / row.folder) for row in found]
         columns = [list(column) for column in zip(*found, strict=True)] or [[]] * 3
         table = pa.table([*columns, values], schema=_SCHEMA)
+        sweep(runs, f".{FILE}.*")
         handle, aside = tempfile.mkstemp(prefix=f".{FILE}.", dir=runs)
         os.close(handle)
         try:

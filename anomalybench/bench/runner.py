@@ -58,13 +58,7 @@ def run_job(
         features: Where they keep what frozen layers gave.
     """
     start = time.perf_counter()
-    base = Record(
-        job=job,
-        status="failed",
-        fingerprint=table.fingerprint,
-        root=str(table.root.resolve()),
-        environment=environment(device),
-    )
+    base = failed(job, table, device)
     try:
         context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
         outcome = _measure(base, table, context)
@@ -77,6 +71,18 @@ def run_job(
         outcome = Outcome(base.model_copy(update=update))
     costs = outcome.record.costs.model_copy(update={"total_s": round(time.perf_counter() - start, 3)})
     return replace(outcome, record=outcome.record.model_copy(update={"costs": costs}))
+
+
+def failed(job: Job, table: Table, device: str, reason: str | None = None) -> Record:
+    """Record of a job that has not come to an end."""
+    return Record(
+        job=job,
+        status="failed",
+        error=reason,
+        fingerprint=table.fingerprint,
+        root=str(table.root.resolve()),
+        environment=environment(device),
+    )
 
 
 def environment(device: str) -> dict[str, str]:

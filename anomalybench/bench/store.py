@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from anomalybench.bench import index
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Job, Record
+from anomalybench.core.leftovers import sweep
 
 RECORD, SCORES, MAPS, RESAMPLES = "record.json", "scores.parquet", "maps.npz", "resamples.npz"
 RANKING = "auroc"
@@ -69,6 +71,18 @@ class Store:
             raise StoreError(
                 f"the results folder {self.results} cannot be written ({error.strerror}). Name another: --results DIR."
             ) from None
+
+    def check_there(self) -> None:
+        """Fail before a job whose outcome could not be kept, rather than make a new folder where a disk is gone.
+
+        Raises:
+            StoreError: The folder that `check_writable` has made is gone, or another machine's.
+        """
+        if not self.runs.is_dir():
+            raise StoreError(
+                f"the results folder {self.results} is not there on {socket.gethostname()}. It must stay where it is, "
+                "and be shared by all machines of a run."
+            )
 
     def folder(self, job: Job) -> Path:
         """Where the job's results lie, or would lie."""
@@ -161,6 +175,11 @@ class Store:
             raise StoreError(f"{target}: cannot be written ({error.strerror or error}).") from None
         return record
 
+    def sweep(self, jobs: Iterable[Job]) -> None:
+        """Remove what killed runs have left half-written beside these jobs."""
+        for folder in {self.folder(job).parent for job in jobs}:
+            sweep(folder)
+
 
 @functools.lru_cache(10_000)
 def safe_name(name: str) -> str:
@@ -186,10 +205,21 @@ def _write(folder: Path, outcome: Outcome) -> Record:
     record = outcome.record.model_copy(update={"files": sizes})
     (folder / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
     for file in folder.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+        _sync(file)
+    _sync(folder)
     folder.chmod(0o755)
     return record
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or the names in a folder to the disk, so that a rename after it cannot get there first."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDWR if os.name != "posix" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _ground(job: Job) -> str:
@@ -199,19 +229,20 @@ def _ground(job: Job) -> str:
 def _replace(aside: Path, target: Path) -> None:
     """Rename `aside` to `target`; what was there goes aside first, since a folder cannot be renamed onto a full one."""
     for _ in range(100):
-        with contextlib.suppress(FileNotFoundError):
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            try:
-                target.rename(old)
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            aside.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-        else:
-            return
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(old)
+            try:
+                aside.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+            else:
+                _sync(target.parent)
+                return
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
     raise OSError(f"another process keeps writing {target}")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,7 +99,7 @@ class Table:
     items: list[Item]
     hashes: dict[str, str]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """See `dataset.fingerprint`."""
         return fingerprint(self.items, self.hashes)

@@ -27,7 +27,7 @@ app.add_typer(reference.app, name="reference")
 
 
 def main() -> None:
-    """Entry point: expected errors become one clear message and exit code 2."""
+    """Entry point: expected errors become one clear message and an exit code."""
     from anomalybench.core.errors import AnomalyBenchError
 
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -35,4 +35,4 @@ def main() -> None:
         app()
     except AnomalyBenchError as error:
         console.console(stderr=True).print(f"[bold red]Error:[/] {console.plain(error)}", soft_wrap=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)

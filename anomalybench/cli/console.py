@@ -1,7 +1,7 @@
 """What the command line draws with rich: tables, progress bars, and text that is never read as markup."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from anomalybench.bench.data_check import Report
     from anomalybench.bench.executor import Finished, Plan
+    from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
     from anomalybench.report.verdicts import Ground
@@ -181,8 +182,8 @@ def print_files(files: list[Path]) -> None:
         console().print(f"written: {plain(file)}", soft_wrap=True, highlight=False)
 
 
-def follow(todo: "Plan", store: "Store", device: str, feature_gb: float) -> "list[Finished]":
-    """Run a plan with a bar for the run and one for the job at work; one line per finished job."""
+def follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished]":
+    """Run a plan with a bar for the run and one for this process's job; one line per finished job."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from anomalybench.bench import executor
@@ -191,15 +192,16 @@ def follow(todo: "Plan", store: "Store", device: str, feature_gb: float) -> "lis
     finished = []
     with Progress(*columns, console=console(), transient=True) as bars:
         run_bar = bars.add_task("jobs", total=len(todo.jobs))
-        job_bar = bars.add_task("", total=None)
+        job_bar = bars.add_task("", total=None, visible=False)
 
         def progress(job: "Job", done: int, total: int) -> None:
-            bars.update(job_bar, description=plain(job), completed=done, total=total)
+            bars.update(job_bar, description=plain(job), completed=done, total=total, visible=True)
 
-        for item in executor.here(todo, store, device, progress, feature_gb):
-            finished.append(item)
-            bars.advance(run_bar)
-            bars.console.print(plain(_line(item)), soft_wrap=True, highlight=False)
+        with closing(executor.run(todo, store, settings, progress)) as items:
+            for item in items:
+                finished.append(item)
+                bars.advance(run_bar)
+                bars.console.print(plain(_line(item)), soft_wrap=True, highlight=False)
     return finished
 
 
@@ -207,5 +209,6 @@ def _line(item: "Finished") -> str:
     record = item.record
     auroc, balanced = record.metrics.get("auroc"), record.metrics.get("balanced_accuracy")
     numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if auroc is not None and balanced else ""
-    state = "done before" if item.reused else f"{record.status} in {record.costs.total_s:.1f} s"
+    took = "" if record.costs.total_s is None else f" in {record.costs.total_s:.1f} s"
+    state = "done before" if item.reused else record.status + took
     return f"{item.job}: {state} {numbers or record.error or ''}"

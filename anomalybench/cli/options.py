@@ -21,6 +21,14 @@ ExplainOption = Annotated[
 FeatureStoreOption = Annotated[
     float, typer.Option("--feature-store", metavar="GB", min=0, help="Disk for frozen features; 0 keeps none.")
 ]
+WorkersOption = Annotated[int, typer.Option(metavar="N", help="Processes side by side on this machine.")]
+ClusterOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://host:8786; or local.")
+]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Only part I of the N into which the jobs fall.")
+]
+TimeoutOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="A job that takes longer has failed.")]
 GroupByOption = Annotated[
     str | None,
     typer.Option(metavar="REGEX", help="Images whose paths match it alike show one object and are never torn apart."),

@@ -9,9 +9,10 @@ import typer
 from anomalybench.cli import console, options, page
 
 if TYPE_CHECKING:
+    from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
-    from anomalybench.bench.suite import Request
-    from anomalybench.core.job import Job, Record
+    from anomalybench.bench.suite import Request, Suite
+    from anomalybench.core.job import Record
 
 
 def run(
@@ -30,6 +31,10 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     feature_gb: options.FeatureStoreOption = 20.0,
     force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
+    workers: options.WorkersOption = 1,
+    cluster: options.ClusterOption = None,
+    part: options.ShardOption = None,
+    timeout: options.TimeoutOption = None,
     open_: options.OpenOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
 ) -> None:
@@ -37,6 +42,7 @@ def run(
 
     What is done already is not run again. Exit code 0: all went well, 1: a job failed, 2: bad input, named.
     """
+    from anomalybench.bench.settings import Settings, shard
     from anomalybench.bench.suite import Request, load
     from anomalybench.core import places
 
@@ -45,11 +51,11 @@ def run(
         protocol=protocol, seeds=options.seeds(seeds), threshold=threshold, explain=explain,
         params=options.settings(settings), group_by=group_by, data=places.data(data),
     )  # fmt: skip
-    loaded = load(request)
+    loaded, how = load(request), Settings(device, feature_gb, timeout, workers, cluster)
     if dry_run:
-        console.print_jobs(loaded.jobs)
+        console.print_jobs(shard(loaded.jobs, part))
     else:
-        _run(loaded.name, loaded.jobs, request, results, device, feature_gb, force=force, open_=open_)
+        _run(loaded, request, results, how, part, force=force, open_=open_)
 
 
 def score(
@@ -97,35 +103,35 @@ def score(
 
 
 def _run(
-    name: str,
-    jobs: "list[Job]",
+    suite: "Suite",
     request: "Request",
     results: Path,
-    device: str,
-    feature_gb: float,
+    settings: "Settings",
+    part: str | None,
     *,
     force: bool,
     open_: bool,
 ) -> None:
     from anomalybench.bench import executor
     from anomalybench.bench.external import PREFIX
+    from anomalybench.bench.settings import shard
     from anomalybench.bench.store import Store
-    from anomalybench.vision.devices import device_name
 
-    store, torch_device = Store(results), device_name(device)
+    store, jobs = Store(results), shard(suite.jobs, part)
+    settings.check()
     store.check_writable()
     todo = executor.plan(jobs, store, request.data, force=force)
     try:
-        finished = console.follow(todo, store, torch_device, feature_gb)
+        finished = console.follow(todo, store, settings)
     except KeyboardInterrupt:
         done = sum(store.get(job) is not None for job in jobs)
         console.console(stderr=True).print(
             f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on."
         )
         sys.exit(130)
-    records = [*(f.record for f in finished), *store.beside(jobs, f"{PREFIX}*")]
-    _write_tables(name, records, store)
-    page.write_after_run(name, records, store, open_=open_)
+    records = [*executor.records(suite.jobs, finished, store), *store.beside(jobs, f"{PREFIX}*")]
+    _write_tables(suite.name, records, store)
+    page.write_after_run(suite.name, records, store, open_=open_)
     for item in finished:
         for note in item.record.notes:
             console.warn(f"{item.job}: {note}")

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 class AnomalyBenchError(Exception):
     """Something the user can mend; its text says how."""
 
+    exit_code = 2
+
 
 class UsageError(AnomalyBenchError):
     """A name, parameter, suite or option that does not exist or does not fit."""
@@ -22,6 +24,12 @@ class WeightsError(AnomalyBenchError):
 
 class StoreError(AnomalyBenchError):
     """A results folder that cannot be read or written."""
+
+
+class ClusterError(AnomalyBenchError):
+    """Machines that were lost in the middle of a run: what is done is kept."""
+
+    exit_code = 1
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -5,6 +5,9 @@ import tempfile
 from pathlib import Path
 
 from anomalybench.core.errors import StoreError
+from anomalybench.core.leftovers import sweep
+
+_ASIDE = ".anomalybench-aside."
 
 
 def write_text(file: Path, text: str, option: str = "--results DIR") -> None:
@@ -20,7 +23,8 @@ def write_text(file: Path, text: str, option: str = "--results DIR") -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".aside.")
+        sweep(file.parent, f"{_ASIDE}*")
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=_ASIDE)
         aside = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:

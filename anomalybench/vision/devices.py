@@ -2,11 +2,18 @@
 
 import os
 import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from anomalybench.core.errors import UsageError
+
+_POLL_S = 0.2
 
 
 def device_name(wanted: str) -> str:
@@ -22,6 +29,46 @@ def device_name(wanted: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"device '{wanted}' cannot be used: {str(error).splitlines()[0]} Take cpu or auto.") from None
     return wanted
+
+
+@contextmanager
+def lent(wanted: str) -> Iterator[str]:
+    """The torch device for one job; a GPU goes to one job at a time on this machine, and the others wait.
+
+    The lock is the operating system's, so that it ends with the process, and is named after the GPU itself: `cuda:0`
+    may be another one in each process.
+
+    Args:
+        wanted: As for `device_name`; `auto` and `cuda` take the first GPU that is free.
+
+    Raises:
+        UsageError: There is no such GPU.
+    """
+    name = ("cuda" if gpus() else "cpu") if wanted == "auto" else wanted
+    if not name.startswith("cuda"):
+        yield name
+        return
+    fitting = {gpu: uuid for gpu, uuid in gpus().items() if name in ("cuda", gpu)}
+    if not fitting:
+        raise UsageError(f"device '{wanted}': there are {len(gpus())} GPUs here.")
+    locks = {gpu: FileLock(Path(tempfile.gettempdir()) / f"anomalybench-{uuid}.lock") for gpu, uuid in fitting.items()}
+    while True:
+        for gpu, lock in locks.items():
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                yield gpu
+            finally:
+                lock.release()
+            return
+        time.sleep(_POLL_S)
+
+
+def gpus() -> dict[str, str]:
+    """Unique identifier of each GPU that this process may use, by torch device name."""
+    return {f"cuda:{i}": str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())}
 
 
 def machine(device: str) -> str:

@@ -18,15 +18,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from anomalybench.core.leftovers import sweep
 from anomalybench.core.method import Images
 from anomalybench.vision import images as vision
-from anomalybench.vision.backbones import Backbone
 from anomalybench.vision.inference import Run, Tapped, engine
+
+if TYPE_CHECKING:
+    from anomalybench.vision.backbones import Backbone  # timm takes as long to import as torch, and floors need none
 
 LIMIT = 20 * 10**9
 _BATCH = 16
@@ -91,6 +95,8 @@ class FeatureStore:
 
     def _grow(self, size: int) -> None:
         if self._bytes is None:
+            for network in self.folder.iterdir():
+                sweep(network)
             self._bytes = sum(size for _, size, _ in self._entries())
         else:
             self._bytes += size
@@ -128,7 +134,7 @@ class Frozen:
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: "Backbone",
         ends: Sequence[int],
         size: int,
         device: str,

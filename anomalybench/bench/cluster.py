@@ -1,0 +1,202 @@
+"""The executor `dask`: jobs on the workers of a Dask cluster, which all see the results folder and the data.
+
+No more jobs are with the scheduler than its workers have threads, so that those it suspects when a worker dies were
+truly running there.
+"""
+
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anomalybench.bench.executor import RETRIES, Finished, Plan, Task, look_up, lost, said, work_apart
+from anomalybench.bench.processes import THREADS, without_interrupts
+from anomalybench.bench.settings import Settings
+from anomalybench.bench.store import Store
+from anomalybench.core.errors import ClusterError, DataError, StoreError, UsageError
+
+_CONNECT_S = 15
+_LOOK_AGAIN_S = 5
+_SHARED_S = 60
+"""How long a network file system may take until this machine sees what another has written."""
+
+
+class _Answer(NamedTuple):
+    """What a worker has come to: a finished job, or why it cannot read the data."""
+
+    worker: str
+    finished: Finished | None
+    lacks: str = ""
+
+
+def dask(todo: Plan, store: Store, settings: Settings) -> Iterator[Finished]:
+    """Run tasks on the cluster that `settings.cluster` names; see `executor.run`."""
+    waiting = deque(todo.tasks)
+    with ExitStack() as stack:
+        client = _connect(stack, settings)
+        out = _Out(client, todo.data, store, settings)
+        try:
+            while waiting or out.running:
+                threads = client.nthreads()
+                waiting += out.stranded(threads)
+                while waiting and len(out.running) < max(1, sum(threads.values())):
+                    out.submit(waiting.popleft(), threads)
+                for future in out.ended():
+                    task = out.running.pop(future).task
+                    if finished := out.settled(future, task, threads):
+                        yield finished
+                    else:
+                        waiting.append(task)
+        except (OSError, CancelledError) as error:
+            raise _gone() from error
+        finally:
+            if client.status == "running":
+                client.cancel(list(out.running))
+
+
+class _Given(NamedTuple):
+    """A task that is with the scheduler, and the workers that may run it; none means any."""
+
+    task: Task
+    workers: Collection[str]
+
+
+class _Out:
+    """What is with the scheduler.
+
+    Attributes:
+        running: Tasks by their futures.
+    """
+
+    def __init__(self, client: Any, data: Path | None, store: Store, settings: Settings) -> None:
+        self.running: dict[Any, _Given] = {}
+        self._client, self._store = client, store
+        self._rest = data and data.resolve(), Store(store.results.resolve()), settings
+        self._options = {"resources": {"GPU": 1}} if _lends_gpus(client, settings) else {}
+        self._lacking = defaultdict[str, set[str]](set)
+        """Workers that could not read a job's data, by its id."""
+
+    def submit(self, task: Task, threads: Collection[str]) -> None:
+        """Give a task to any worker, or to those that may have its data."""
+        lacking = self._lacking.get(task.job.id)
+        workers = set(threads) - lacking if lacking else ()
+        options = self._options | ({"workers": sorted(workers)} if workers else {})
+        self.running[self._client.submit(_errand, task, *self._rest, pure=False, **options)] = _Given(task, workers)
+
+    def stranded(self, threads: Collection[str]) -> list[Task]:
+        """Take back tasks that wait for workers which are gone, as the scheduler would wait for ever."""
+        gone = [future for future, (_, workers) in self.running.items() if workers and not set(workers) & set(threads)]
+        self._client.cancel(gone)
+        return [self.running.pop(future).task for future in gone]
+
+    def ended(self) -> list[Any]:
+        """Futures that have come to an end; none for now if that takes long, as there may be other workers by then."""
+        from distributed import wait
+
+        try:
+            return list(wait(list(self.running), timeout=_LOOK_AGAIN_S, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            return []
+
+    def settled(self, future: Any, task: Task, threads: Collection[str]) -> Finished | None:
+        """What has become of a task; None if it is to be given to another worker."""
+        answer = _answer(future, task, self._store)
+        if isinstance(answer, Finished):
+            return answer
+        lacking = self._lacking[task.job.id]
+        lacking.add(answer.worker)
+        if set(threads) - lacking:
+            return None
+        return lost(task, f"worker {answer.worker}: {answer.lacks}", self._store)
+
+
+def _connect(stack: ExitStack, settings: Settings) -> Any:
+    """A client of the cluster, which has a worker at least."""
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError:
+        raise UsageError(
+            "--cluster needs the package distributed: pip install 'anomalybench-vision[cluster]'"
+        ) from None
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    address: Any = settings.cluster
+    if address == "local":
+        ours = {f"distributed.nanny.pre-spawn-environ.{name}": settings.threads for name in THREADS}
+        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, **ours}))
+        with without_interrupts():
+            address = LocalCluster(
+                settings.workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            )
+        stack.enter_context(address)
+    try:
+        client = stack.enter_context(Client(address, timeout=_CONNECT_S))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--cluster {settings.cluster}: no Dask scheduler answers there ({error}).") from None
+    try:
+        client.wait_for_workers(1, timeout=_CONNECT_S)
+    except TimeoutError:
+        raise UsageError(
+            f"--cluster {settings.cluster}: the scheduler has no workers. Start some: dask worker ..."
+        ) from None
+    return client
+
+
+def _lends_gpus(client: Any, settings: Settings) -> bool:
+    """Whether jobs must ask for a GPU: those on an accelerator, where workers have said how many they have."""
+    if not settings.device.startswith("cuda"):
+        return False
+    return any("GPU" in worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def _errand(task: Task, data: Path | None, store: Store, settings: Settings) -> _Answer:
+    """What runs on a worker."""
+    from distributed import get_worker
+
+    try:
+        return _Answer(get_worker().address, work_apart(task, data, store, settings))
+    except DataError as error:
+        return _Answer(get_worker().address, None, str(error))
+
+
+def _answer(future: Any, task: Task, store: Store) -> Finished | _Answer:
+    """What a future that has ended holds; what the scheduler says of a job counts less than what is in the store."""
+    from distributed import KilledWorker
+
+    if future.status in ("cancelled", "lost"):
+        raise _gone()
+    error = future.exception()
+    if error is None:
+        answer: _Answer = future.result()
+        if answer.finished is not None:
+            _check_shared(answer.worker, task, store)
+        return answer.finished or answer
+    if isinstance(error, StoreError):
+        raise error
+    if isinstance(error, KilledWorker):
+        died = (
+            f"its process died {error.allowed_failures + 1} times, at last {error.last_worker.address}; out of memory?"
+        )
+        return look_up(task, store) or lost(task, died, store)
+    return lost(task, said(error), store)
+
+
+def _check_shared(worker: str, task: Task, store: Store) -> None:
+    """Fail if what a worker has written is not to be seen here."""
+    deadline = time.monotonic() + _SHARED_S
+    while look_up(task, store) is None:
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"worker {worker} has written {task.job} into a folder {store.results.resolve()} of its own. All "
+                "machines must share the results folder: name a shared one with --results DIR."
+            )
+        time.sleep(0.2)
+
+
+def _gone() -> ClusterError:
+    return ClusterError("The Dask scheduler was lost. What is done is kept; the same command goes on with the rest.")

@@ -1,0 +1,88 @@
+"""Workers on this machine: the same tables as without, whatever happens to a worker."""
+
+import contextlib
+import os
+import signal
+import time
+
+import pandas as pd
+import psutil
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
+
+
+def test_a_worker_that_dies_or_hangs_costs_only_its_job(probe, command, cli, tables, fits, tmp_path):
+    faults = ["--set", "probe.faults=0=kill 2=sleep 3=loop", "--timeout", 2]
+    done = cli(*command(5, *faults, "--workers", 2, "--results", tmp_path / "results"))
+    assert done.exit_code == 1
+    assert "Failed: probe synthetic/weave pooled seed 0: its process died 3 times, killed by SIGKILL" in done.text
+    for seed in (2, 3):
+        assert f"Failed: probe synthetic/weave pooled seed {seed}: took longer than --timeout 2.0 s" in done.text
+    assert fits() == {0: 3, 1: 1, 2: 1, 3: 1, 4: 1}
+    assert [child for child in psutil.Process().children() if "popen_loky" in " ".join(child.cmdline())] == []
+
+    assert cli(*command(5, "--results", tmp_path / "here")).exit_code == 0
+    ours, theirs = (tables(tmp_path / name).drop(columns=["job"]) for name in ("results", "here"))
+    ours["method"] = theirs["method"]  # here without faults
+    whole = ours["seed"].isin([1, 4])
+    ours, theirs = (table[whole].dropna(axis=1, how="all") for table in (ours, theirs))
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True, check_dtype=False)
+
+
+def group(leader):
+    """Processes of a group that are not dead."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(probe, command, start, fits, tmp_path):
+    run = start(*command(20, "--set", "probe.pause=0.2", "--workers", 2, "--results", tmp_path))
+    deadline = time.monotonic() + 120
+    while len(fits()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    _, messages = run.communicate(timeout=30)
+    assert run.returncode == 130, messages
+    assert "of 20 jobs done. The same command goes on." in messages
+    assert "Traceback" not in messages
+    left = group(run.pid)
+    psutil.wait_procs(left, timeout=5)  # the processes that clean up after others see their pipes close
+    assert group(run.pid) == []
+
+
+def test_two_runs_at_once_do_no_harm_and_little_twice(probe, command, start, cli, tables, fits, tmp_path):
+    slow = command(12, "--set", "probe.pause=0.2")
+    runs = [start(*slow, "--results", tmp_path / "both") for _ in range(2)]
+    for run in runs:
+        printed, messages = run.communicate(timeout=120)
+        assert run.returncode == 0, printed + messages
+    assert sum(fits().values()) < 24, "what the other has finished is not run again"
+    assert cli(*slow, "--results", tmp_path / "straight").exit_code == 0
+    pd.testing.assert_frame_equal(tables(tmp_path / "both"), tables(tmp_path / "straight"), check_exact=True)
+
+
+def test_shards_together_are_the_whole(probe, command, cli, tables, fits, tmp_path):
+    for part in ("1/3", "2/3", "3/3"):
+        assert cli(*command(7, "--shard", part, "--results", tmp_path / "parts")).exit_code == 0
+    assert fits() == dict.fromkeys(range(7), 1)
+    assert cli(*command(7, "--results", tmp_path / "straight")).exit_code == 0
+    pd.testing.assert_frame_equal(tables(tmp_path / "parts"), tables(tmp_path / "straight"), check_exact=True)
+
+
+def test_a_job_over_its_time_has_failed_and_the_next_one_runs(probe, command, cli, tmp_path):
+    done = cli(*command(2, "--set", "probe.faults=0=loop", "--timeout", 0.5, "--results", tmp_path))
+    assert done.exit_code == 1
+    assert "seed 0: took longer than --timeout 0.5 s" in done.text
+    assert "seed 1: ok" in done.text
+
+
+@pytest.mark.parametrize(
+    "options", [["--workers", 0], ["--timeout", 0], ["--shard", "0/3"], ["--shard", "4/3"], ["--shard", "x"]]
+)
+def test_settings_that_cannot_be_are_refused(probe, command, cli, tmp_path, options):
+    cli(*command(1, *options, "--results", tmp_path)).assert_refused(*options)
