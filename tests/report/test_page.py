@@ -210,7 +210,7 @@ def test_a_page_that_cannot_be_written_is_an_error(store, put, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="--out FILE"):
         page.write("toy", [record], store, tmp_path / "file" / "page.html")
-    assert not list(tmp_path.glob("**/.aside*"))
+    assert not list(tmp_path.glob("**/.anomalybench-aside*"))
 
 
 @pytest.mark.parametrize(
