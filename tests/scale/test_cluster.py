@@ -1,6 +1,7 @@
 """A real Dask scheduler and two workers, each a process of its own."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -85,8 +86,9 @@ def test_a_cluster_gives_the_tables_of_one_machine(dask, command, start, cli, ta
     assert done.exit_code == 1
     assert "seed 0: its process died 3 times" in done.text
     assert "seed 2: took longer than --timeout 2.0 s" in done.text
-    assert "seed 1: ok" in done.text
-    assert "seed 3: ok" in done.text
+    # A result that was with a worker that died is asked for again and found in the store.
+    assert re.search("seed 1: (ok|done before)", done.text)
+    assert re.search("seed 3: (ok|done before)", done.text)
 
     monkeypatch.setattr(cluster, "_SHARED_S", 0)
     monkeypatch.setattr(cluster, "look_up", lambda task, store: None)

@@ -63,7 +63,7 @@ def test_old_leftovers_are_swept_and_young_ones_are_not(probe, command, cli, tmp
     assert cli(*command(1, "--results", tmp_path / "r")).exit_code == 0
     (job,) = (tmp_path / "r" / "runs").glob("*/*/*/*")
     old, young = job.with_name(f".{job.name}.old"), job.with_name(f".{job.name}.young")
-    torn = tmp_path / "r" / "leaderboards" / ".adhoc.csv.torn"
+    torn = tmp_path / "r" / "leaderboards" / ".anomalybench-aside.torn"
     for folder in (old, young):
         shutil.copytree(job, folder)
     torn.write_text("half a li")

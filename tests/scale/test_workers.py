@@ -56,8 +56,12 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(probe, command, start, fi
 
 
 def test_two_runs_at_once_do_no_harm_and_little_twice(probe, command, start, cli, tables, fits, tmp_path):
-    slow = command(12, "--set", "probe.pause=0.2")
-    runs = [start(*slow, "--results", tmp_path / "both") for _ in range(2)]
+    slow = command(12, "--set", "probe.pause=0.4")
+    runs = [start(*slow, "--results", tmp_path / "both")]
+    deadline = time.monotonic() + 60
+    while len(fits()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    runs.append(start(*slow, "--results", tmp_path / "both"))
     for run in runs:
         printed, messages = run.communicate(timeout=120)
         assert run.returncode == 0, printed + messages
