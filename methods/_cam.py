@@ -28,7 +28,7 @@ from anomalybench.vision import backbones, images, training
 from anomalybench.vision.features import Frozen
 
 Head = Literal["gap", "maxpool_avg", "single_unit", "own"]
-_TRAINING_VERSION = 2
+_TRAINING_VERSION = 3
 
 
 class Classifier(nn.Module):
@@ -71,7 +71,7 @@ class ClassifierMethod(Method):
     The image score is the anomalous minus the good logit: the same order as the probability, without its saturation.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     learns_from: ClassVar[Supervision] = "labels"  # type: ignore[misc]
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4, "learning_rate": 1e-3}
 
@@ -174,7 +174,9 @@ class ClassifierMethod(Method):
     def _build(self, context: Context, *, weights: bool) -> None:
         name = self.backbone if weights else backbones.without_weights(self.backbone)
         self.backbone_ = backbones.load(name)
-        self.network_ = Classifier(self.backbone_, self.classifier_head).to(context.device)
+        self.network_ = Classifier(self.backbone_, self.classifier_head).to(
+            context.device, memory_format=torch.channels_last
+        )
         self.device_ = context.device
         end = self.backbone_.begin(self.backbone_.strides[-1])
         self.frozen_ = Frozen(
@@ -194,7 +196,8 @@ class ClassifierMethod(Method):
         for epoch in range(self.epochs):
             right = 0
             for index in torch.randperm(len(labels)).split(self.batch_size):
-                x, y = inputs[index].clone().to(context.device), labels[index].to(context.device)
+                x = inputs[index].clone(memory_format=torch.channels_last).to(context.device)
+                y = labels[index].to(context.device)
                 features = network.prefix(self._input(augment(x))) if augment is not None else x
                 logits = network.logits(network.tail(features))
                 optimizer.zero_grad()

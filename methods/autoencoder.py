@@ -63,6 +63,7 @@ def ssim_map(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 class Autoencoder(Method):
     """Residual between a picture and its reconstruction."""
 
+    version: ClassVar[int] = 2
     learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
     smoke: ClassVar[Mapping[str, Any]] = {"epochs": 4, "batch_size": 4, "learning_rate": 2e-3}
 
@@ -96,7 +97,7 @@ class Autoencoder(Method):
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
             for epoch in range(self.epochs):
                 for index in torch.randperm(len(pictures)).split(self.batch_size):
-                    x = self._crop(pictures[index]).to(context.device)
+                    x = self._crop(pictures[index]).to(context.device, memory_format=torch.channels_last)
                     optimizer.zero_grad()
                     self._residual(x, self.network_(x)).mean().backward()
                     optimizer.step()
@@ -120,7 +121,9 @@ class Autoencoder(Method):
         training.from_arrays(self.network_, state)
 
     def _build(self, context: Context) -> None:
-        self.network_ = network(self.size, self.latent, 3 if self.colour else 1).to(context.device)
+        self.network_ = network(self.size, self.latent, 3 if self.colour else 1).to(
+            context.device, memory_format=torch.channels_last
+        )
         self.device_ = context.device
 
     def _pictures(self, images_: Images) -> torch.Tensor:

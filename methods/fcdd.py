@@ -65,7 +65,7 @@ class _Network(nn.Module):
 class Fcdd(Method):
     """Fully convolutional data description; the image score is the mean of the map."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 10, "stride": 8, "learning_rate": 1e-3}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -121,7 +121,7 @@ class Fcdd(Method):
 
     def _build(self, context: Context, *, weights: bool) -> None:
         self.backbone_ = backbones.load(self.backbone if weights else backbones.without_weights(self.backbone))
-        self.network_ = _Network(self.backbone_, self.stride).to(context.device)
+        self.network_ = _Network(self.backbone_, self.stride).to(context.device, memory_format=torch.channels_last)
         self.device_ = context.device
         begin = self.backbone_.begin(self.stride)
         self.frozen_ = Frozen(self.backbone_, [begin], self.size, context.device, context.features)
@@ -148,7 +148,7 @@ class Fcdd(Method):
                 good = self._turned(normal[index])
                 bad = self._turned(self._anomalies(good, anomalous, context.rng))
                 seen = self.frozen_.tensor(good)[0] if features is None else features[index]
-                x = torch.cat([seen, self.frozen_.tensor(bad)[0]]).to(context.device)
+                x = torch.cat([seen, self.frozen_.tensor(bad)[0]]).to(context.device, memory_format=torch.channels_last)
                 labels = torch.arange(len(x), device=context.device) >= len(index)
                 optimizer.zero_grad()
                 fcdd_loss(network.maps(x), labels).backward()
