@@ -157,9 +157,12 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
             f"{len(unsure)} of {len(good)} jobs have no intervals, as records of an older version: nothing is known of "
             f"how sure the numbers are (first: {unsure[0].record.job}). Run them again."
         )
-    gone = [image["missing"] for image in images if "missing" in image]
+    gone = [image["missing"] for image in images if "missing" in image and "thumb" not in image]
     if gone:
         said.append(f"{len(gone)} of {len(images)} images cannot be shown; have the data been moved? First: {gone[0]}")
+    bare = [image["missing"] for image in images if "missing" in image and "thumb" in image]
+    if bare:
+        said.append(f"{len(bare)} of {len(images)} images are shown without the outline of their defect: {bare[0]}")
     return said
 
 
