@@ -149,8 +149,9 @@ def _read_maps(page: JobPage, store: Store) -> NDArray[np.float16] | None:
     assert page.scores is not None
     try:
         maps = store.maps(page.record.job)
-        usable = maps is not None and maps.ndim == 3 and maps.size and len(maps) == len(page.scores)
-        return maps if usable and np.isfinite(maps).all() else None
+        if maps is None or maps.ndim != 3 or not maps.size or len(maps) != len(page.scores):
+            return None
+        return maps if np.isfinite(maps).all() else None
     except _UNREADABLE:
         return None
 
