@@ -34,6 +34,8 @@ METRICS = {
 }
 _COSTS = ("fit_s", "predict_ms_per_image", "peak_memory_mb", "params_m")
 _GROUND = ["dataset", "protocol"]
+_TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+"""Marks that turn the direction of writing: in a name, they would turn the numbers around it as well."""
 
 
 def gather(records: Iterable[Record], store: Store, max_images: int | None = None) -> dict[str, Any]:
@@ -167,11 +169,13 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
 
 
 def plain(value: Any) -> Any:
-    """JSON values: NumPy's numbers become Python's, NaN and infinities null."""
+    """JSON values: NumPy's numbers become Python's, NaN and infinities null, `_TURNS` visible."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {plain(str(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
+    if isinstance(value, str):
+        return value.translate(_TURNS)
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -224,6 +224,12 @@ def test_thresholds_beyond_all_numbers_are_null(store, put):
     assert written([put(made.job("cam"), threshold=float("-inf"))], store)
 
 
+def test_names_do_not_turn_the_numbers_beside_them(store, put):
+    text = written([put(made.job("m\u202ex"))], store)
+    assert data_of(text)["rows"][0]["method"] == "m\ufffdx"
+    assert "\\u202e" not in text
+
+
 def test_mean_ranks_are_given_where_methods_share_categories(store, tmp_path):
     records = []
     for category in ("bolt", "nut"):
