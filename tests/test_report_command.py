@@ -56,6 +56,7 @@ def test_what_cannot_be_reported_is_said(ran, report, tmp_path):
     report().assert_refused("holds no job", "Run some first")
     ran()
     report("nothing-like-it").assert_refused("nothing-like-it")
+    report("").assert_refused("unknown suite or job")
     report("smoke").assert_refused("holds no job of these")
     (tmp_path / "file").write_text("")
     report("--out", tmp_path / "file" / "x.html").assert_refused("--out FILE")

@@ -254,20 +254,18 @@ def _read(folder: Path) -> Record | None:
 
 
 def _resamples(folder: Path, metric: str) -> NDArray[np.float32] | None:
-    file = folder / RESAMPLES
-    if not file.exists():
+    """None where there are none, or in a file that cannot be read."""
+    try:
+        with np.load(folder / RESAMPLES, allow_pickle=False) as saved:
+            values: NDArray[np.float32] | None = saved.get(metric)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return None
-    with np.load(file, allow_pickle=False) as saved:
-        values: NDArray[np.float32] | None = saved.get(metric)
     return values
 
 
 def _ranking(folder: Path) -> bytes:
-    """What the index keeps of the resamples: none of a file that cannot be read."""
-    try:
-        values = _resamples(folder, RANKING)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
-        return b""
+    """What the index keeps of the resamples."""
+    values = _resamples(folder, RANKING)
     return b"" if values is None else values.tobytes()
 
 

@@ -104,7 +104,7 @@ def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bo
     records = [record for record in store.records() if record.status == "ok" or not finished]
     ids: set[str] = set()
     for name in wanted:
-        found = [record.job.id for record in records if record.job.id.startswith(name)]
+        found = [record.job.id for record in records if name and record.job.id.startswith(name)]
         if not found:
             if name not in suite.names() and not name.endswith((".yaml", ".yml")):
                 raise unknown("suite or job", name, [*suite.names(), *(r.job.id for r in records)])

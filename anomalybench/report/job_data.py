@@ -1,6 +1,7 @@
 """Jobs for the page: raw scores, from which the page computes metrics anew, maps, boxes, and the result card."""
 
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from anomalybench.bench.store import Store
 from anomalybench.core.job import EXTERNAL, Record
@@ -15,7 +17,7 @@ from anomalybench.report import card, heat, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
 
 _COLUMNS = ["path", "split", "label", "defect", "score"]
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
@@ -129,11 +131,12 @@ def _scores(record: Record, store: Store) -> pd.DataFrame | None:
     try:
         scores = store.scores(record.job)
         masks = scores["mask"] if "mask" in scores else pd.Series(None, scores.index, object)
-        scores = scores[_COLUMNS].assign(mask=masks.astype(object).where(masks.notna(), None))
+        scores = scores[_COLUMNS].assign(mask=masks.map(str).astype(object).where(masks.notna(), None))
         scores = scores.astype({"path": str, "split": str, "label": int, "defect": str, "score": float})
     except _UNREADABLE:
         return None
-    usable = np.isfinite(scores["score"]).all() and scores["label"].isin([0, 1]).all()
+    whole = scores[_COLUMNS].notna().all(axis=None)
+    usable = whole and np.isfinite(scores["score"]).all() and scores["label"].isin([0, 1]).all()
     return scores.reset_index(drop=True) if usable else None
 
 
@@ -141,13 +144,22 @@ def _order(page: JobPage) -> list[Source]:
     return [page.sources[i] for i in pictures.most_telling(page.test, page.threshold)]
 
 
-def _maps(page: JobPage, large: dict[int, int], drawn: Sequence[dict[str, Any]], store: Store) -> dict[str, Any]:
+def _read_maps(page: JobPage, store: Store) -> NDArray[np.float16] | None:
+    """One finite map for every score; None where there are no such maps."""
     assert page.scores is not None
     try:
-        maps = store.maps(page.record.job) if large else None
+        maps = store.maps(page.record.job)
+        if maps is None or maps.ndim != 3 or not maps.size or len(maps) != len(page.scores):
+            return None
+        return maps if np.isfinite(maps).all() else None
     except _UNREADABLE:
-        maps = None
-    if maps is None or len(maps) != len(page.scores):
+        return None
+
+
+def _maps(page: JobPage, large: dict[int, int], drawn: Sequence[dict[str, Any]], store: Store) -> dict[str, Any]:
+    assert page.scores is not None
+    maps = _read_maps(page, store) if large else None
+    if maps is None:
         return {"maps": {}, "boxes": {}}
     limits = heat.display_range(maps, (page.scores["split"] == "calibration").to_numpy())
     called = page.scores["score"] > page.threshold

@@ -34,6 +34,8 @@ METRICS = {
 }
 _COSTS = ("fit_s", "predict_ms_per_image", "peak_memory_mb", "params_m")
 _GROUND = ["dataset", "protocol"]
+_TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+"""Marks that turn the direction of writing: in a name, they would turn the numbers around it as well."""
 
 
 def gather(records: Iterable[Record], store: Store, max_images: int | None = None) -> dict[str, Any]:
@@ -157,18 +159,23 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
             f"{len(unsure)} of {len(good)} jobs have no intervals, as records of an older version: nothing is known of "
             f"how sure the numbers are (first: {unsure[0].record.job}). Run them again."
         )
-    gone = [image["missing"] for image in images if "missing" in image]
+    gone = [image["missing"] for image in images if "missing" in image and "thumb" not in image]
     if gone:
         said.append(f"{len(gone)} of {len(images)} images cannot be shown; have the data been moved? First: {gone[0]}")
+    bare = [image["missing"] for image in images if "missing" in image and "thumb" in image]
+    if bare:
+        said.append(f"{len(bare)} of {len(images)} images are shown without the outline of their defect: {bare[0]}")
     return said
 
 
 def plain(value: Any) -> Any:
-    """JSON values: NumPy's numbers become Python's, NaN and infinities null."""
+    """JSON values: NumPy's numbers become Python's, NaN and infinities null, `_TURNS` visible."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {plain(str(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
+    if isinstance(value, str):
+        return value.translate(_TURNS)
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -115,7 +115,7 @@ def _picture(source: Source, large: bool) -> dict[str, Any]:
     try:
         if large and source.mask:
             found["outline"] = _outline(read_mask(Path(source.root) / source.mask), image.size)
-    except (DataError, OSError) as error:
+    except DataError as error:
         found["missing"] = f"its mask cannot be read: {error}"
     return found
 

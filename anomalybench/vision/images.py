@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -57,7 +58,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
             if upright.mode == "F":
                 raise DataError(f"{path}: floating-point pixels have no agreed range. Save it with 8 or 16 bits.")
             return np.asarray(_without_alpha(upright).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None
 
 
@@ -66,10 +67,15 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
     A pixel is defective where its brightest channel is at least half of the range, so that JPEG noise is not; in a
     palette image, and where no value exceeds 1, wherever it is not 0.
+
+    Raises:
+        DataError: The file is missing or broken.
     """
-    with Image.open(path) as image:
-        palette = image.mode == "P"
-        indices = np.asarray(ImageOps.exif_transpose(image)) if palette else None
+    try:
+        with Image.open(path) as image:
+            indices = np.asarray(ImageOps.exif_transpose(image)) if image.mode == "P" else None
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read as a mask ({error}). Replace or remove it.") from None
     if indices is not None:
         return indices != 0
     brightest = read_rgb(path).max(axis=2)
@@ -140,5 +146,5 @@ def upright_size(path: Path) -> tuple[int, int]:
             turned = tagged and image.getexif().get(_EXIF_ORIENTATION, 1) != 1
             # Some of Pillow's readers turn the image themselves, so where it is turned only decoding tells.
             return ImageOps.exif_transpose(image).size if turned else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None

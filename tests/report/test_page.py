@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import made_records as made
 import numpy as np
+import pandas as pd
 import pytest
 
 from anomalybench.bench.store import Store
@@ -149,8 +150,10 @@ def test_a_mask_that_is_gone_costs_only_the_outline(store, put, tmp_path):
     record = put(made.job("cam"))
     for mask in (tmp_path / "data").rglob("*_mask.png"):
         mask.unlink()
-    images = data_of(written([record], store))["images"]
+    data = data_of(written([record], store))
+    images = data["images"]
     assert all("large" in image for image in images)
+    assert "8 of 16 images are shown without the outline" in " ".join(data["notices"])
     assert [image["path"] for image in images if "missing" in image] == [i["path"] for i in images if i["label"]]
 
 
@@ -173,11 +176,40 @@ def test_records_of_an_older_version(store, put):
     assert data["rows"][0]["values"]["auroc"] == record.metrics["auroc"]
 
 
-def test_maps_that_do_not_fit_the_scores_are_left_out(store, put):
+@pytest.mark.parametrize("maps", [np.zeros((3, 2, 2)), np.zeros((32, 4)), np.full((32, 2, 2), np.nan), None])
+def test_maps_of_no_use_are_left_out(store, put, maps):
     record = put(made.job("cam"))
-    np.savez_compressed(store.folder(record.job) / "maps.npz", maps=np.zeros((3, 2, 2), np.float16))
+    file = store.folder(record.job) / "maps.npz"
+    if maps is None:
+        file.write_bytes(b"")
+    else:
+        np.savez_compressed(file, maps=maps.astype(np.float16))
     (job,) = data_of(written([record], store))["jobs"]
     assert job["maps"] == {}
+
+
+@pytest.mark.parametrize("mask", [5, "nul\0.png", "bolt"])
+def test_masks_that_cannot_be_read_cost_only_the_outline(store, put, mask):
+    record = put(made.job("cam"))
+    file = store.folder(record.job) / "scores.parquet"
+    pd.read_parquet(file).assign(mask=mask).to_parquet(file)
+    data = data_of(written([record], store, max_images=4))
+    assert sum("large" in image for image in data["images"]) == 4
+    assert "its mask cannot be read" in " ".join(data["notices"])
+
+
+def test_scores_without_paths_are_left_out(store, put):
+    record = put(made.job("cam"))
+    file = store.folder(record.job) / "scores.parquet"
+    pd.read_parquet(file).assign(path=None).to_parquet(file)
+    assert "no raw scores" in " ".join(data_of(written([record], store))["notices"])
+
+
+def test_resamples_that_cannot_be_read_leave_ties_unknown(store, put):
+    records = [put(made.job(name), seed=i) for i, name in enumerate(("cam", "fcdd"))]
+    for record in records:
+        (store.folder(record.job) / "resamples.npz").write_bytes(b"")
+    assert sorted(row["tied"] is None for row in data_of(written(records, store))["rows"]) == [False, True]
 
 
 def test_a_suite_of_which_everything_failed(store):
@@ -190,6 +222,12 @@ def test_a_suite_of_which_everything_failed(store):
 def test_thresholds_beyond_all_numbers_are_null(store, put):
     assert page_data.plain({"a": float("-inf"), "b": [float("nan"), np.float32(0.5)]}) == {"a": None, "b": [None, 0.5]}
     assert written([put(made.job("cam"), threshold=float("-inf"))], store)
+
+
+def test_names_do_not_turn_the_numbers_beside_them(store, put):
+    text = written([put(made.job("m\u202ex"))], store)
+    assert data_of(text)["rows"][0]["method"] == "m\ufffdx"
+    assert "\\u202e" not in text
 
 
 def test_mean_ranks_are_given_where_methods_share_categories(store, tmp_path):

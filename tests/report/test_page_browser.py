@@ -51,6 +51,11 @@ def test_columns_sort_both_ways(tab):
         assert tab.locator("#leaderboard-table th[aria-sort=ascending], th[aria-sort=descending]").count() == 1
 
 
+def test_numbers_are_rounded_as_python_does(tab):
+    values = [0.8125, 0.9375, 0.0625, 0.5, 1.0, 0.3335, 2.0005]
+    assert tab.evaluate("values => values.map(v => fixed(v))", values) == [f"{value:.3f}" for value in values]
+
+
 def test_filters_leave_what_is_asked_for(tab, nasty):
     assert {"cam", "patchcore", "random"} < set(listed(tab))
     choose(tab, "supervision", "labels")
@@ -158,8 +163,12 @@ def test_the_large_view_by_keyboard(tab):
     assert tab.locator("#viewer-title").inner_text() == first
     viewer.locator("fieldset input[value=random]").uncheck()
     assert viewer.locator(".pane").count() == 3
+    viewer.locator("input[value=boxes]").focus()
+    tab.keyboard.press("Space")
+    assert tab.evaluate("document.activeElement.value") == "boxes"
     tab.keyboard.press("Escape")
     assert not viewer.is_visible()
+    assert tab.evaluate("document.activeElement.className").startswith("tile")
 
 
 def test_heat_map_outline_and_boxes_lie_where_the_defect_is(tab):

@@ -88,6 +88,23 @@ def test_pages_with_little_on_them_open_and_say_so(open_page, tmp_path):
         tab.context.close()
 
 
+def test_a_mean_over_fewer_categories_is_not_ranked_with_the_rest(open_page, tmp_path):
+    store = Store(tmp_path / "results")
+    images = made.draw_images(tmp_path / "data", "bolt", 8)
+    for i, (method, category) in enumerate((("whole", "a"), ("whole", "b"), ("easy", "a"))):
+        job, learns = made.job(method, category), "normals" if method == "easy" else "labels"
+        made.put(store, tmp_path / "data", job, images, gap=6 if method == "easy" else 0.5, seed=i, supervision=learns)
+    page.write("partial", store.records(), store, tmp_path / "page.html", max_images=0)
+    tab = open_page(tmp_path / "page.html")
+    assert tab.locator("#verdict").inner_text().startswith("whole has the highest")
+    assert "only 1 of 2 categories" in tab.locator("tr[data-method=easy]").inner_text()
+    assert "left out" in tab.locator("#cost-chart").inner_text()
+    tab.locator("[data-name=supervision] select").select_option("normals")
+    assert "Of all methods it is whole" in tab.locator("#verdict").inner_text()
+    assert not tab.troubles
+    tab.context.close()
+
+
 def test_paper_shows_the_light_page_without_controls(open_page, file):
     tab = open_page(file, viewport={"width": 718, "height": 1000}, color_scheme="dark")
     tab.emulate_media(media="print")

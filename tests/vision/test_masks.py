@@ -5,6 +5,7 @@ from PIL import Image
 
 from anomalybench.bench import localise
 from anomalybench.core.dataset import Item
+from anomalybench.core.errors import DataError
 from anomalybench.evaluate.statistics import weights
 from anomalybench.vision.images import read_mask, resize_map
 
@@ -80,3 +81,10 @@ def test_an_empty_mask_of_a_defective_image_marks_nothing(tmp_path):
     )
     assert found["pixel_auroc"] is None
     assert found["pointing_game"] is None
+
+
+@pytest.mark.parametrize("name", ["missing.png", "text.png", "nul\0.png", "."])
+def test_a_mask_that_cannot_be_read_is_named(tmp_path, name):
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(DataError, match="cannot be read as a mask"):
+        read_mask(tmp_path / name)

@@ -18,7 +18,7 @@ function logarithmic(low, high, from, to) {
   const scale = (value) => inner(Math.log10(value));
   const tens = [];
   for (let k = Math.ceil(Math.log10(low)); k <= Math.log10(high); k++) tens.push(10 ** k);
-  const fine = tens.length > 1 ? tens : [-2, -1, 0, 1, 2, 3, 4, 5, 6, 7].flatMap((k) => [1, 2, 5].map((m) => m * 10 ** k)).filter((v) => v >= low && v <= high);
+  const fine = tens.length > 1 ? tens : [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7].flatMap((k) => [1, 2, 5].map((m) => m * 10 ** k)).filter((v) => v >= low && v <= high);
   scale.ticks = () => fine;
   return scale;
 }
@@ -104,16 +104,17 @@ function scatter(points, cost, metric, width) {
 /* A name beside its point, where it covers neither points nor other names. */
 function pointLabel(text, x, y, taken, left, right, bottom, bold) {
   const width = text.length * (bold ? 7.2 : 6.7), height = 14;
-  const places = [[x + 10, y + 4], [x - 10 - width, y + 4], [x - width / 2, y - 11], [x - width / 2, y + 21],
-    [x + 8, y - 9], [x + 8, y + 18], [x - 8 - width, y - 9], [x - 8 - width, y + 18]];
-  const box = ([bx, by]) => [bx, by - height + 3, bx + width, by + 3];
+  const shift = { start: 0, middle: -width / 2, end: -width };
+  const places = [[x + 10, y + 4, "start"], [x - 10, y + 4, "end"], [x, y - 11, "middle"], [x, y + 21, "middle"],
+    [x + 8, y - 9, "start"], [x + 8, y + 18, "start"], [x - 8, y - 9, "end"], [x - 8, y + 18, "end"]];
+  const box = ([bx, by, anchor]) => [bx + shift[anchor] - 2, by - height + 3, bx + shift[anchor] + width + 2, by + 3];
   const free = (place) => {
     const b = box(place);
     return b[0] >= left && b[2] <= right + 12 && b[3] < bottom && taken.every((t) => b[2] <= t[0] || b[0] >= t[2] || b[3] <= t[1] || b[1] >= t[3]);
   };
   const place = places.find(free) || places[x > (left + right) / 2 ? 1 : 0];
   taken.push(box(place));
-  return svg("text", { class: bold ? "heavy" : null, x: place[0], y: place[1] }, text);
+  return svg("text", { class: bold ? "heavy" : null, x: place[0], y: place[1], "text-anchor": place[2] }, text);
 }
 
 /* Mean ranks on a line; bars join what cannot be told apart (Demsar 2006). */
@@ -121,7 +122,7 @@ function criticalDifference(found, width) {
   const n = found.methods.length, half = Math.ceil(n / 2);
   const name = width < 520 ? 12 : 30, longest = Math.max(...found.methods.map((method) => Math.min(name, method.length)));
   const side = Math.min(width * 0.4, (longest + 5) * 7 + 16);
-  const x = linear(1, n, width - side, side), line = 34, step = 22, bars = 12 * found.cliques.length;
+  const x = linear(1, n, width - side, side), roomy = x(1) - x(2) > 16, line = 34, step = 22, bars = 12 * found.cliques.length;
   const height = line + bars + half * step + 24;
   const spots = found.methods.map((method, i) => {
     const best = i < half, level = line + bars + 8 + ((best ? i : n - 1 - i) + 1) * step, end = best ? width - side + 10 : side - 10;
@@ -135,7 +136,7 @@ function criticalDifference(found, width) {
     svg("line", { class: "strong", x1: x(1), x2: x(n), y1: line, y2: line }),
     found.methods.map((_, i) => [
       svg("line", { class: "strong", x1: x(i + 1), x2: x(i + 1), y1: line - 5, y2: line }),
-      svg("text", { class: "soft", x: x(i + 1), y: line - 10, "text-anchor": "middle" }, i + 1)]),
+      roomy || i === 0 || i === n - 1 ? svg("text", { class: "soft", x: x(i + 1), y: line - 10, "text-anchor": "middle" }, i + 1) : null]),
     spots,
     found.cliques.map((clique, i) => svg("line", { class: "clique", x1: x(rank[clique[0]]) + 4, x2: x(rank[clique.at(-1)]) - 4, y1: line + 9 + 12 * i, y2: line + 9 + 12 * i })));
 }

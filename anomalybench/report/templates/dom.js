@@ -41,7 +41,14 @@ function select(label, options, chosen, onchange) {
 }
 
 const known = (value) => value !== null && value !== undefined;
-const fixed = (value, digits = 3) => (known(value) ? value.toFixed(digits) : "–");
+
+/* As Python rounds, so that page and tables agree: an exact half goes to the even digit. */
+function fixed(value, digits = 3) {
+  if (!known(value)) return "–";
+  const half = (Math.abs(value) * 2 ** (digits + 1)) % 2 === 1, unit = 10 ** digits;
+  return (half ? (2 * Math.round((value * unit) / 2)) / unit : value).toFixed(digits);
+}
+
 const short = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 const unique = (values) => [...new Set(values)];
 const metricLabel = (name) => DATA.metrics.find((metric) => metric.name === name).label;
@@ -66,15 +73,15 @@ const costText = (name, value) => (known(value) ? COSTS[name].text(value) : "–
 
 const KINDS = {
   ours: { badge: null, text: "method of this project" },
-  floor: { badge: "floor", text: "floor: what nothing worth its cost may fail to beat" },
+  floor: { badge: "floor", text: "floor: a trivial method; what is worth its cost must beat it" },
   external: { badge: "external", text: "external: another tool's scores, measured here" },
 };
 const kindBadge = (kind) => (KINDS[kind].badge ? el("span", { class: `badge ${kind}`, title: KINDS[kind].text }, KINDS[kind].badge) : null);
 
 /* Rows of the leaderboard under the filters. */
-function rows(category = state.category) {
+function rows(category = state.category, supervision = state.supervision) {
   return DATA.rows.filter((row) => row.dataset === state.dataset && row.protocol === state.protocol
-    && row.category === category && (!state.supervision || row.supervision === state.supervision));
+    && row.category === category && (!supervision || row.supervision === supervision));
 }
 
 /* Jobs on the chosen ground. */

@@ -50,7 +50,7 @@ function drawGallery() {
     + (without ? ` ${without} of them are here by name only; “--max-images” takes more in.` : "");
   $("tiles").replaceChildren(...found.slice(0, shown).map((one) => tile(one)));
   $("more-tiles").hidden = found.length <= shown;
-  $("more-tiles").onclick = () => { state.tiles = shown + 2 * AT_ONCE; drawGallery(); };
+  $("more-tiles").onclick = () => { state.tiles = shown + 2 * AT_ONCE; drawGallery(); $("tiles").children[shown].focus(); };
 }
 
 const fileName = (path) => path.split("/").at(-1);

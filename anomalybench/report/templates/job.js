@@ -32,6 +32,7 @@ function chooseJob(job) {
 const jobName = (job) => [job.method, job.category, job.fold && `fold ${job.fold}`, jobs().some((other) => other.seed !== job.seed) && `seed ${job.seed}`].filter(Boolean).join(" · ");
 
 function drawJob() {
+  $("job-name").textContent = state.job ? short(jobName(state.job), 120) : "";
   const found = jobs().filter((job) => job.status === "ok");
   const job = state.job;
   const list = found.includes(job) || !job ? found : [job, ...found];
@@ -53,6 +54,7 @@ function drawJob() {
 
 function range(job) {
   const all = [...job.test.score, ...job.calibration.score, job.threshold].filter(known);
+  if (!all.length) return [0, 1];
   const low = Math.min(...all), high = Math.max(...all), pad = (high - low) * 0.02 || Math.abs(high) * 0.01 || 1;
   return [low - pad, high + pad];
 }
@@ -68,7 +70,7 @@ function panels(job) {
   return el("div", { class: "panels" },
     el("div", { class: "panel" }, el("h3", {}, "Scores and threshold"), el("div", { id: "histogram" }), slider,
       el("div", { class: "marks" }, el("label", { class: "stacked" }, "threshold", exact), jump("calibrated", job.threshold), jump("oracle", job.metrics.oracle_threshold)),
-      el("p", { class: "muted small" }, `Rule: ${job.rule ?? "unknown"}, fitted on ${job.calibration.score.length} calibration images. The oracle is picked on the test images: a bound, not a result.`),
+      el("p", { class: "muted small" }, `${known(job.threshold) ? "" : "No threshold was recorded. "}Rule: ${job.rule ?? "unknown"}, fitted on ${job.calibration.score.length} calibration images. The oracle is picked on the test images: a bound, not a result.`),
       el("dl", { class: "scores", id: "live" })),
     el("div", { class: "panel" }, el("h3", {}, "ROC curve, test images"), el("div", { id: "roc" })),
     el("div", { class: "panel" }, el("h3", {}, "Accuracy by defect type"), el("div", { class: "scroll" }, el("table", { id: "by-defect" }))),

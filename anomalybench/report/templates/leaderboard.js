@@ -10,7 +10,7 @@ function drawFilters() {
   const entries = {
     dataset: ["dataset", unique(DATA.rows.map((row) => row.dataset)).map((name) => [name, name])],
     protocol: ["protocol", grounds().map((name) => [name, name])],
-    category: ["category", [["", categories.length ? `all ${categories.length} (mean)` : "all there is"], ...categories.map((name) => [name, name])]],
+    category: ["category", [["", categories.length ? `all ${categories.length} (mean)` : onlyCategory()], ...categories.map((name) => [name, name])]],
     supervision: ["learns from", [["", "anything"], ...supervisions.map((name) => [name, name])]],
     metric: ["metric", DATA.metrics.map((metric) => [metric.name, metric.label])],
   };
@@ -20,6 +20,8 @@ function drawFilters() {
     return made;
   }));
 }
+
+const onlyCategory = () => DATA.jobs.find((job) => job.dataset === state.dataset && job.protocol === state.protocol).category;
 
 /* After a filter has changed: every other choice must still exist. */
 function settle() {
@@ -53,7 +55,7 @@ function measured(row, name) {
 }
 
 function sorted(found, listed) {
-  const column = listed.find((one) => one.key === state.sort.key) ?? listed.find((one) => one.key === "metric");
+  const column = listed.find((one) => one.key === state.sort.key);
   const sign = state.sort.descending ? -1 : 1;
   return [...found].sort((a, b) => {
     const [p, q] = [column.value(a), column.value(b)];
@@ -63,7 +65,9 @@ function sorted(found, listed) {
 }
 
 function drawLeaderboard() {
-  const listed = columns(), found = sorted(rows(), listed), metric = state.metric;
+  const listed = columns(), metric = state.metric;
+  if (!listed.some((column) => column.key === state.sort.key)) state.sort = { key: "metric", descending: true };
+  const found = sorted(rows(), listed);
   const lows = found.flatMap((row) => [row.values[metric], row.intervals[metric]?.[0], ...row.published.filter((p) => p.metric === metric).map((p) => p.value)]).filter(known);
   const low = Math.max(0, Math.floor(Math.min(0.9, ...lows) * 10) / 10);
   const sort = (column) => () => {
@@ -76,7 +80,7 @@ function drawLeaderboard() {
     scope: "col", "data-key": column.key, class: column.value && !column.text && column.key !== "method" ? "number" : null,
     "aria-sort": !column.value ? null : column.key !== state.sort.key ? "none" : state.sort.descending ? "descending" : "ascending",
   }, column.value ? el("button", { type: "button", onclick: sort(column) }, column.title) : column.title,
-  column.bars ? el("div", { class: "muted small" }, `${brief(low)} to 1`) : null));
+  column.bars ? el("div", { class: "muted small" }, `axis from ${brief(low)} to 1`) : null));
   const body = found.map((row) => el("tr", { class: row.tied ? "tied" : null, "data-method": row.method }, listed.map((column) => {
     if (column.key === "method") return el("th", { scope: "row" }, row.method, " ", kindBadge(row.kind));
     if (column.bars) return el("td", { class: "bars" }, row.n_categories ? intervalBar(row, metric, low) : null);
@@ -91,10 +95,13 @@ function drawLeaderboard() {
 }
 
 function remarks(row) {
+  const all = rows(state.category, ""), most = Math.max(...all.map((one) => one.n_categories));
   const failed = row.errors.map((e) => el("div", { class: "small" },
     el("span", { class: `badge ${e.status === "failed" ? "bad" : "floor"}` }, e.status), ` ${row.n_categories ? `${e.category}: ` : ""}${short(e.error ?? "no reason given", 90)}`));
   return [
-    row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with best") : null,
+    row.tied && all.filter((one) => one.tied).length === 1 ? el("span", { class: "badge tied", title: "By ROC AUC" }, "best")
+      : row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with best") : null,
+    row.n_categories && row.n_categories < most ? el("span", { class: "badge bad", title: "Its means are not of the same images" }, `only ${row.n_categories} of ${most} categories`) : null,
     row.below ? el("span", { class: "badge bad", title: "By ROC AUC: its interval does not lie above each floor" }, "not above a floor") : null,
     row.published.map((p) => el("div", { class: "small muted", title: p.source }, `published: ${DATA.metrics.some((m) => m.name === p.metric) ? metricLabel(p.metric) : p.metric} ${fixed(p.value)} (${short(p.source, 60)})`)),
     failed,
@@ -109,13 +116,16 @@ function drawVerdict(found) {
     $("verdict").textContent = "No method has a result here.";
     return;
   }
-  const better = (a, b) => b.values[metric] - a.values[metric] || (a.kind === "floor") - (b.kind === "floor");
+  const better = (a, b) => b.n_categories - a.n_categories || b.values[metric] - a.values[metric] || (a.kind === "floor") - (b.kind === "floor");
   const [best] = [...good].sort(better);
-  const ties = metric === "auroc" ? good.filter((row) => row.tied && row !== best) : [];
+  const [first] = rows(state.category, "").filter((row) => known(row.values[metric])).sort(better), whole = first === best;
+  const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best) : [];
   const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
   const said = [el("b", {}, best.method), ` has the highest ${metricLabel(metric)}, ${fixed(best.values[metric])}`,
     limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", ". "];
+  if (!whole) said.push(`Of all methods it is ${first.method}, ${fixed(first.values[metric])}`, metric === "auroc" ? "; “tied” refers to that one. " : ". ");
+  if (good.some((row) => row.n_categories < best.n_categories)) said.push("Methods that lack categories are not ranked with it. ");
   if (ties.length) said.push(`${short(names(ties), 200)} cannot be told from it. `);
   const floors = [best, ...ties].filter((row) => row.kind === "floor");
   if (floors.length) said.push(`Among them are floors (${names(floors)}): these images are too easy, or too few, to show what a method is worth. `);

@@ -26,6 +26,7 @@ function mostOf(values) {
 
 function start() {
   about();
+  if (!DATA.jobs.length) return;
   drawUnfinished();
   const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
   $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));

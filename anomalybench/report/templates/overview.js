@@ -3,7 +3,8 @@
 const chartWidth = (id) => Math.max(280, Math.min(900, $(id).clientWidth));
 
 function drawCost() {
-  const points = rows().map((row) => ({ row, cost: row.costs[state.cost], value: row.values[state.metric] }))
+  const most = Math.max(...rows().map((row) => row.n_categories)), whole = rows().filter((row) => row.n_categories === most);
+  const points = whole.map((row) => ({ row, cost: row.costs[state.cost], value: row.values[state.metric] }))
     .filter((p) => p.cost > 0 && known(p.value));
   $("cost-tools").replaceChildren(...["predict_ms_per_image", "fit_s", "peak_memory_mb"].map((name) => el("button", {
     type: "button", "aria-pressed": String(name === state.cost), "data-cost": name,
@@ -11,7 +12,8 @@ function drawCost() {
   }, COSTS[name].label)));
   $("cost-chart").replaceChildren(...(points.length
     ? [scatter(points, state.cost, state.metric, chartWidth("cost-chart")),
-      el("p", { class: "muted small" }, "Dashed line and bold names: the Pareto front, what nothing else beats for the same cost or less.")]
+      el("p", { class: "muted small" }, "Dashed line and bold names: the Pareto front, what nothing else beats for the same cost or less.",
+        rows().some((row) => row.n_categories && row.n_categories < most) ? " Methods that lack categories are left out." : null)]
     : [el("p", { class: "muted" }, "No method has both numbers.")]));
 }
 
@@ -19,7 +21,7 @@ function drawMatrix() {
   const ground = DATA.rows.filter((row) => row.dataset === state.dataset && row.protocol === state.protocol);
   const split = ground.some((row) => row.category), order = sorted(rows(""), columns());
   const names = split ? unique(ground.map((row) => row.category)).filter(Boolean) : [""];
-  const only = DATA.jobs.find((job) => job.dataset === state.dataset && job.protocol === state.protocol)?.category;
+  const only = onlyCategory();
   const values = ground.map((row) => row.values[state.metric]).filter(known);
   const low = Math.min(0.5, ...values), high = Math.max(low + 1e-9, ...values);
   const cells = (name) => order.map((method) => ground.find((row) => row.category === name && row.method === method.method));

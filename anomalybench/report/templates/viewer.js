@@ -53,7 +53,7 @@ function drawViewer() {
 }
 
 function viewerTools(image, all, shown) {
-  const check = (name, label) => el("label", {}, el("input", { type: "checkbox", checked: look[name], onchange: () => { look[name] = !look[name]; drawViewer(); } }), ` ${label}`);
+  const check = (name, label) => el("label", {}, el("input", { type: "checkbox", value: name, checked: look[name], onchange: () => { look[name] = !look[name]; drawViewer(); $("viewer").querySelector(`input[value=${name}]`).focus(); } }), ` ${label}`);
   const slider = el("input", { type: "range", id: "blend", min: 0, max: 100, value: look.blend, oninput: () => { look.blend = Number(slider.value); blend(); } });
   const methods = all.map((job) => el("label", {}, el("input", {
     type: "checkbox", value: job.method, checked: shown.includes(job),
@@ -84,8 +84,8 @@ function pane(job, image) {
   stage.style.aspectRatio = `${width} / ${height}`;
   const lacking = image.missing ? image.missing : !image.large ? "No large view was stored; “--max-images” takes more in." : !map ? "This method has no heat map." : null;
   return el("figure", { class: "pane", "data-method": job.method }, stage,
-    el("figcaption", {}, el("b", {}, short(job.method, 60)), el("div", {}, `score ${brief(score, 4)}, threshold ${brief(threshold, 4)}`),
-      el("span", { class: `verdict ${isWrong(verdict) ? "wrong" : "right"}` }, isWrong(verdict) ? "✗ " : "✓ ", VERDICTS[verdict].slice(0, -1)),
+    el("figcaption", {}, el("b", {}, short(job.method, 60)), el("div", {}, `score ${brief(score, 4)}, ${known(threshold) ? `threshold ${brief(threshold, 4)}` : "no threshold"}`),
+      !known(threshold) ? null : el("span", { class: `verdict ${isWrong(verdict) ? "wrong" : "right"}` }, isWrong(verdict) ? "✗ " : "✓ ", VERDICTS[verdict].slice(0, -1)),
       lacking ? el("div", { class: "muted" }, lacking) : null));
 }
 
