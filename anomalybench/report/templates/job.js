@@ -19,10 +19,12 @@ function measure(scores, labels, threshold) {
 const LIVE = { balanced_accuracy: "balanced accuracy", precision: "precision", recall: "recall", specificity: "specificity", f1: "F1", accuracy: "accuracy" };
 const STEPS = 1000;
 
+/* The best job of the leader; of a floor only if no other job has scores to show. */
 function bestJob() {
-  const found = jobs().filter((job) => job.status === "ok");
-  const pick = (list) => list.reduce((a, b) => ((b.metrics.auroc ?? -1) > (a?.metrics.auroc ?? -1) ? b : a), null);
-  return pick(found.filter((job) => job.test && job.kind !== "floor")) ?? pick(found.filter((job) => job.test)) ?? found[0] ?? null;
+  const found = jobs().filter((job) => job.status === "ok"), order = ranked(rows()).map((row) => row.method);
+  const key = (job) => [job.test ? 0 : 1, job.kind === "floor" ? 1 : 0, order.indexOf(job.method) + 1 || Infinity, -(job.metrics.auroc ?? -1)];
+  const before = (a, b) => key(a).map((part, i) => part - key(b)[i]).find((difference) => difference) ?? 0;
+  return [...found].sort(before)[0] ?? null;
 }
 
 function chooseJob(job) {

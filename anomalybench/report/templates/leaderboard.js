@@ -31,6 +31,13 @@ function settle() {
   if (!jobs().some((job) => job.id === state.job?.id)) chooseJob(bestJob());
 }
 
+/* Rows that have a value of the metric, the leader first. */
+function ranked(found) {
+  const value = (row) => row.values[state.metric];
+  return found.filter((row) => known(value(row)))
+    .sort((a, b) => b.n_categories - a.n_categories || value(b) - value(a) || (a.kind === "floor") - (b.kind === "floor"));
+}
+
 function columns() {
   const metric = state.metric;
   const number = (name) => ({ key: name, title: metricLabel(name), value: (row) => row.values[name], cell: (row) => measured(row, name) });
@@ -111,14 +118,12 @@ function remarks(row) {
 /* Who leads, by how much, who cannot be told from it, and which of these is the fastest; floors only as a warning. */
 function drawVerdict(found) {
   $("ground").textContent = short([state.dataset, state.protocol, state.category].filter(Boolean).join(", "), 120);
-  const metric = state.metric, good = found.filter((row) => known(row.values[metric]));
+  const metric = state.metric, good = ranked(found), best = good[0];
   if (!good.length) {
     $("verdict").textContent = "No method has a result here.";
     return;
   }
-  const better = (a, b) => b.n_categories - a.n_categories || b.values[metric] - a.values[metric] || (a.kind === "floor") - (b.kind === "floor");
-  const [best] = [...good].sort(better);
-  const [first] = rows(state.category, "").filter((row) => known(row.values[metric])).sort(better), whole = first === best;
+  const first = ranked(rows(state.category, ""))[0], whole = first === best;
   const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best) : [];
   const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
