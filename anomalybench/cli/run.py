@@ -38,7 +38,7 @@ def run(
     part: options.ShardOption = None,
     timeout: options.TimeoutOption = None,
     open_: options.OpenOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check names and options, print the jobs, run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the suite, print the jobs, run nothing.")] = False,
 ) -> None:
     """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
 
