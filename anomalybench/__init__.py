@@ -91,7 +91,7 @@ def run(
     where, params = places.data(data), params or {}
     request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, explain, params, group_by, where)
     loaded, store = load(request), Store(Path(results))
-    (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check()
+    (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check_device()
     store.check_writable()
     todo = executor.plan(settings.shard(loaded.jobs, shard), store, where, force=force)
     records = executor.records(loaded.jobs, list(executor.run(todo, store, how)), store)

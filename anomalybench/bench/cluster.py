@@ -131,12 +131,16 @@ def _connect(stack: ExitStack, settings: Settings) -> Any:
         stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, **ours}))
         with without_interrupts():
             address = LocalCluster(
-                settings.workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+                settings.workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it warns where port 8787 is taken
+                silence_logs=logging.CRITICAL,
             )
         stack.enter_context(address)
     try:
         client = stack.enter_context(Client(address, timeout=_CONNECT_S))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise UsageError(f"--cluster {settings.cluster}: no Dask scheduler answers there ({error}).") from None
     try:
         client.wait_for_workers(1, timeout=_CONNECT_S)

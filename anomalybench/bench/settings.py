@@ -19,6 +19,9 @@ class Settings:
         timeout: Seconds that a job may take; None for any.
         workers: Processes of this machine; 1 runs all in this process.
         cluster: Address of a Dask scheduler, or `local` for one on this machine with so many workers; None for none.
+
+    Raises:
+        UsageError: Numbers that cannot be, or that go unheard.
     """
 
     device: str = "auto"
@@ -27,13 +30,17 @@ class Settings:
     workers: int = 1
     cluster: str | None = None
 
-    def check(self) -> None:
-        """Raise UsageError for what cannot be: found before anything runs."""
+    def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers}: there must be 1 at least.")
+        if self.workers > 1 and self.cluster not in (None, "local"):
+            raise UsageError(f"--workers {self.workers}: the cluster at {self.cluster} has its own. Leave one out.")
         if self.timeout is not None and not 0 < self.timeout < 1e7:
             raise UsageError(f"--timeout {self.timeout:g}: seconds, above 0.")
-        if self.cluster is None:  # else it is the workers' device
+
+    def check_device(self) -> None:
+        """Raise UsageError for a device that is not here; one of a cluster is its workers' affair."""
+        if self.cluster is None:
             from anomalybench.vision.devices import device_name  # here, so that --dry-run need not wait for torch
 
             device_name(self.device)
@@ -42,7 +49,8 @@ class Settings:
     def threads(self) -> int:
         """Threads of each worker on this machine: together no more than there are cores."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // self.workers))
+        wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # one number for each level of nesting
+        return int(wanted) if wanted.isdecimal() else max(1, cores // self.workers)
 
 
 def shard(jobs: Sequence[Job], part: str | None) -> list[Job]:

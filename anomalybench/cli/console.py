@@ -208,7 +208,8 @@ def follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished
 def _line(item: "Finished") -> str:
     record = item.record
     auroc, balanced = record.metrics.get("auroc"), record.metrics.get("balanced_accuracy")
-    numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if auroc is not None and balanced else ""
+    known = auroc is not None and balanced is not None
+    numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else ""
     took = "" if record.costs.total_s is None else f" in {record.costs.total_s:.1f} s"
     state = "done before" if item.reused else record.status + took
     return f"{item.job}: {state} {numbers or record.error or ''}"

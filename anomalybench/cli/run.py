@@ -1,5 +1,6 @@
 """Commands that make results: `run` from methods, `score` from another tool's scores."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 from anomalybench.cli import console, options, page
 
 if TYPE_CHECKING:
+    from anomalybench.bench.executor import Finished, Plan
     from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, Suite
@@ -36,7 +38,7 @@ def run(
     part: options.ShardOption = None,
     timeout: options.TimeoutOption = None,
     open_: options.OpenOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the jobs, run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the suite, print the jobs, run nothing.")] = False,
 ) -> None:
     """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
 
@@ -118,17 +120,10 @@ def _run(
     from anomalybench.bench.store import Store
 
     store, jobs = Store(results), shard(suite.jobs, part)
-    settings.check()
+    settings.check_device()
     store.check_writable()
     todo = executor.plan(jobs, store, request.data, force=force)
-    try:
-        finished = console.follow(todo, store, settings)
-    except KeyboardInterrupt:
-        done = sum(store.get(job) is not None for job in jobs)
-        console.console(stderr=True).print(
-            f"\nInterrupted with {done} of {len(jobs)} jobs done. The same command goes on."
-        )
-        sys.exit(130)
+    finished = _follow(todo, store, settings)
     records = [*executor.records(suite.jobs, finished, store), *store.beside(jobs, f"{PREFIX}*")]
     _write_tables(suite.name, records, store)
     page.write_after_run(suite.name, records, store, open_=open_)
@@ -142,6 +137,18 @@ def _run(
         )
     if failed:
         sys.exit(2 if all(f.record.bad_input for f in failed) else 1)
+
+
+def _follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished]":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what batch systems send first ends a run like Ctrl-C
+    try:
+        return console.follow(todo, store, settings)
+    except KeyboardInterrupt:
+        done = sum(store.get(job) is not None for job in todo.jobs)
+        console.console(stderr=True).print(
+            f"\nInterrupted with {done} of {len(todo.jobs)} jobs done. The same command goes on."
+        )
+        sys.exit(130)
 
 
 def _write_tables(name: str, records: "list[Record]", store: "Store") -> None:

@@ -38,5 +38,6 @@ def test_threads_are_shared_out(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert [Settings(workers=n).threads for n in (1, 3, 8, 20)] == [8, 2, 1, 1]
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert Settings(workers=8).threads == 3
+    for text, threads in {"3": 3, "4,2": 4, "all": 1}.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert Settings(workers=8).threads == threads

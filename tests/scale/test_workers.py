@@ -55,6 +55,18 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(probe, command, start, fi
     assert group(run.pid) == []
 
 
+def test_a_batch_system_that_ends_a_run_is_told_the_same(probe, command, start, fits, tmp_path):
+    run = start(*command(20, "--set", "probe.pause=0.2", "--results", tmp_path))
+    deadline = time.monotonic() + 60
+    while len(fits()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.terminate()
+    _, messages = run.communicate(timeout=30)
+    assert run.returncode == 130, messages
+    assert "of 20 jobs done. The same command goes on." in messages
+    assert "Traceback" not in messages
+
+
 def test_two_runs_at_once_do_no_harm_and_little_twice(probe, command, start, cli, tables, fits, tmp_path):
     slow = command(12, "--set", "probe.pause=0.4")
     runs = [start(*slow, "--results", tmp_path / "both")]
@@ -85,8 +97,14 @@ def test_a_job_over_its_time_has_failed_and_the_next_one_runs(probe, command, cl
     assert "seed 1: ok" in done.text
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
-    "options", [["--workers", 0], ["--timeout", 0], ["--shard", "0/3"], ["--shard", "4/3"], ["--shard", "x"]]
-)
-def test_settings_that_cannot_be_are_refused(probe, command, cli, tmp_path, options):
-    cli(*command(1, *options, "--results", tmp_path)).assert_refused(*options)
+    "options",
+    [
+        ["--workers", 0], ["--workers", 2, "--cluster", "tcp://127.0.0.1:1"], ["--timeout", 0], ["--timeout", "nan"],
+        ["--shard", "0/3"], ["--shard", "4/3"], ["--shard", "x"],
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(probe, command, cli, tmp_path, options, dry):
+    cli(*command(1, *options, *dry, "--results", tmp_path / "r")).assert_refused(*options[:2])
+    assert not (tmp_path / "r").exists()
