@@ -174,9 +174,8 @@ class ClassifierMethod(Method):
     def _build(self, context: Context, *, weights: bool) -> None:
         name = self.backbone if weights else backbones.without_weights(self.backbone)
         self.backbone_ = backbones.load(name)
-        self.network_ = Classifier(self.backbone_, self.classifier_head).to(
-            context.device, memory_format=torch.channels_last
-        )
+        self.network_ = Classifier(self.backbone_, self.classifier_head).to(context.device)
+        self.network_.to(memory_format=torch.channels_last)
         self.device_ = context.device
         end = self.backbone_.begin(self.backbone_.strides[-1])
         self.frozen_ = Frozen(

@@ -121,9 +121,8 @@ class Autoencoder(Method):
         training.from_arrays(self.network_, state)
 
     def _build(self, context: Context) -> None:
-        self.network_ = network(self.size, self.latent, 3 if self.colour else 1).to(
-            context.device, memory_format=torch.channels_last
-        )
+        self.network_ = network(self.size, self.latent, 3 if self.colour else 1).to(context.device)
+        self.network_.to(memory_format=torch.channels_last)
         self.device_ = context.device
 
     def _pictures(self, images_: Images) -> torch.Tensor:

@@ -121,7 +121,8 @@ class Fcdd(Method):
 
     def _build(self, context: Context, *, weights: bool) -> None:
         self.backbone_ = backbones.load(self.backbone if weights else backbones.without_weights(self.backbone))
-        self.network_ = _Network(self.backbone_, self.stride).to(context.device, memory_format=torch.channels_last)
+        self.network_ = _Network(self.backbone_, self.stride).to(context.device)
+        self.network_.to(memory_format=torch.channels_last)
         self.device_ = context.device
         begin = self.backbone_.begin(self.stride)
         self.frozen_ = Frozen(self.backbone_, [begin], self.size, context.device, context.features)

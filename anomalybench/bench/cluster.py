@@ -6,7 +6,7 @@ truly running there.
 
 import logging
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
@@ -41,8 +41,12 @@ def dask(todo: Plan, store: Store, settings: Settings) -> Iterator[Finished]:
         out = _Out(client, todo.data, store, settings)
         try:
             while waiting or out.running:
-                threads = client.nthreads()
-                waiting += out.stranded(threads)
+                threads = out.threads()
+                for task in out.stranded(threads):
+                    if finished := out.given_up(task):
+                        yield finished
+                    else:
+                        waiting.append(task)
                 while waiting and len(out.running) < max(1, sum(threads.values())):
                     out.submit(waiting.popleft(), threads)
                 for future in out.ended():
@@ -76,15 +80,24 @@ class _Out:
         self.running: dict[Any, _Given] = {}
         self._client, self._store = client, store
         self._rest = data and data.resolve(), Store(store.results.resolve()), settings
-        self._options = {"resources": {"GPU": 1}} if _lends_gpus(client, settings) else {}
+        wanted = settings.device == "auto" or settings.device.startswith("cuda")
+        self._gpus = wanted and any("GPU" in worker["resources"] for worker in self._workers().values())
         self._lacking = defaultdict[str, set[str]](set)
         """Workers that could not read a job's data, by its id."""
+        self._lost = Counter[str]()
+
+    def threads(self) -> dict[str, int]:
+        """Threads of each worker that may run jobs: where some have said how many GPUs they have, these alone."""
+        workers = self._workers().items()
+        return {address: each["nthreads"] for address, each in workers if not self._gpus or "GPU" in each["resources"]}
 
     def submit(self, task: Task, threads: Collection[str]) -> None:
         """Give a task to any worker, or to those that may have its data."""
         lacking = self._lacking.get(task.job.id)
         workers = set(threads) - lacking if lacking else ()
-        options = self._options | ({"workers": sorted(workers)} if workers else {})
+        options: dict[str, Any] = {"workers": sorted(workers)} if workers else {}
+        if self._gpus:
+            options["resources"] = {"GPU": 1}
         self.running[self._client.submit(_errand, task, *self._rest, pure=False, **options)] = _Given(task, workers)
 
     def stranded(self, threads: Collection[str]) -> list[Task]:
@@ -92,6 +105,14 @@ class _Out:
         gone = [future for future, (_, workers) in self.running.items() if workers and not set(workers) & set(threads)]
         self._client.cancel(gone)
         return [self.running.pop(future).task for future in gone]
+
+    def given_up(self, task: Task) -> Finished | None:
+        """The end of a task whose workers have gone too often, as it may have killed them; None if others may try."""
+        self._lost[task.job.id] += 1
+        if self._lost[task.job.id] <= RETRIES:
+            return None
+        reason = f"the workers that have its data went away {RETRIES + 1} times; out of memory?"
+        return look_up(task, self._store) or lost(task, reason, self._store)
 
     def ended(self) -> list[Any]:
         """Futures that have come to an end; none for now if that takes long, as there may be other workers by then."""
@@ -112,6 +133,10 @@ class _Out:
         if set(threads) - lacking:
             return None
         return lost(task, f"worker {answer.worker}: {answer.lacks}", self._store)
+
+    def _workers(self) -> dict[str, Any]:
+        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return workers
 
 
 def _connect(stack: ExitStack, settings: Settings) -> Any:
@@ -149,13 +174,6 @@ def _connect(stack: ExitStack, settings: Settings) -> Any:
             f"--cluster {settings.cluster}: the scheduler has no workers. Start some: dask worker ..."
         ) from None
     return client
-
-
-def _lends_gpus(client: Any, settings: Settings) -> bool:
-    """Whether jobs must ask for a GPU: those on an accelerator, where workers have said how many they have."""
-    if not settings.device.startswith("cuda"):
-        return False
-    return any("GPU" in worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
 
 
 def _errand(task: Task, data: Path | None, store: Store, settings: Settings) -> _Answer:

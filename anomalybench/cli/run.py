@@ -140,7 +140,7 @@ def _run(
 
 
 def _follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished]":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what batch systems send first ends a run like Ctrl-C
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it first: as Ctrl-C
     try:
         return console.follow(todo, store, settings)
     except KeyboardInterrupt:
@@ -149,6 +149,8 @@ def _follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finishe
             f"\nInterrupted with {done} of {len(todo.jobs)} jobs done. The same command goes on."
         )
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _write_tables(name: str, records: "list[Record]", store: "Store") -> None:

@@ -13,7 +13,10 @@ import psutil
 import pytest
 
 from anomalybench.bench import cluster
+from anomalybench.bench.executor import Task
+from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
+from anomalybench.core.job import Choice, Job
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
@@ -44,9 +47,9 @@ def dask(probe, tmp_path, monkeypatch):
     address = f"tcp://127.0.0.1:{port}"
     scheduler = run("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
 
-    def worker(**options):
+    def worker(*more, **options):
         folder = tmp_path / f"worker{len(started)}"
-        flags = ["--nthreads", 1, "--host", "127.0.0.1", "--no-dashboard", "--local-directory", folder]
+        flags = [*more, "--nthreads", 1, "--host", "127.0.0.1", "--no-dashboard", "--local-directory", folder]
         return run("worker", address, *flags, **options)
 
     yield address, scheduler, worker
@@ -67,7 +70,9 @@ def wait_for(condition, seconds=60):
 
 
 def test_a_cluster_gives_the_tables_of_one_machine(dask, command, start, cli, tables, fits, tmp_path, monkeypatch):
-    """One worker is killed in mid-job; then one job kills its workers and one hangs; then the store is not shared."""
+    """One worker is killed in mid-job; then one job kills its workers and one hangs; then one worker has a GPU to lend;
+    then the store is not shared.
+    """
     address, _, worker = dask
     nannies = [worker(), worker()]
     slow = command(8, "--set", "probe.pause=0.5")
@@ -89,6 +94,12 @@ def test_a_cluster_gives_the_tables_of_one_machine(dask, command, start, cli, ta
     # A result that was with a worker that died is asked for again and found in the store.
     assert re.search("seed 1: (ok|done before)", done.text)
     assert re.search("seed 3: (ok|done before)", done.text)
+
+    log = tmp_path / "of the worker with a GPU"
+    worker("--resources", "GPU=1", env=os.environ | {"PROBE_LOG": str(log)})
+    wait_for(lambda: len(_workers(address)) == 3)
+    assert cli(*command(3, "--cluster", address, "--results", tmp_path / "gpu")).exit_code == 0
+    assert sorted(log.read_text().split()) == ["0", "1", "2"]
 
     monkeypatch.setattr(cluster, "_SHARED_S", 0)
     monkeypatch.setattr(cluster, "look_up", lambda task, store: None)
@@ -148,6 +159,30 @@ def _workers(address):
 
     with Client(address, timeout=10) as client:
         return client.nthreads()
+
+
+class Scheduler:
+    """Where all workers but one have gone."""
+
+    def scheduler_info(self, n_workers):
+        return {"workers": {"tcp://here": {"nthreads": 1, "resources": {}}}}
+
+    def cancel(self, futures):
+        pass
+
+
+def test_a_job_is_not_given_for_ever_to_workers_that_go_away(tmp_path):
+    toy = Choice(name="toy")
+    job = Job(method=toy, version=1, dataset=toy, category="a", protocol=toy, seed=0)
+    out = cluster._Out(Scheduler(), None, Store(tmp_path), Settings())
+    ends = []
+    for attempt in range(3):
+        out.running[attempt] = cluster._Given(Task(job, "fingerprint"), {"tcp://gone"})
+        [task] = out.stranded(out.threads())
+        ends.append(out.given_up(task))
+    assert ends[:2] == [None, None]
+    assert "went away 3 times" in ends[2].record.error
+    assert not out.running
 
 
 def test_a_cluster_that_is_not_there_is_refused(probe, command, cli, tmp_path, monkeypatch):

@@ -97,14 +97,13 @@ def test_a_job_over_its_time_has_failed_and_the_next_one_runs(probe, command, cl
     assert "seed 1: ok" in done.text
 
 
-@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     "options",
     [
-        ["--workers", 0], ["--workers", 2, "--cluster", "tcp://127.0.0.1:1"], ["--timeout", 0], ["--timeout", "nan"],
-        ["--shard", "0/3"], ["--shard", "4/3"], ["--shard", "x"],
+        ["--workers", 0, "--dry-run"], ["--workers", 2, "--cluster", "tcp://127.0.0.1:1"], ["--timeout", 0],
+        ["--timeout", "nan", "--dry-run"], ["--shard", "0/3", "--dry-run"], ["--shard", "4/3"], ["--shard", "x"],
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be_are_refused(probe, command, cli, tmp_path, options, dry):
-    cli(*command(1, *options, *dry, "--results", tmp_path / "r")).assert_refused(*options[:2])
+def test_settings_that_cannot_be_are_refused(probe, command, cli, tmp_path, options):
+    cli(*command(1, *options, "--results", tmp_path / "r")).assert_refused(*options[:2])
     assert not (tmp_path / "r").exists()
