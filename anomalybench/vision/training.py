@@ -1,7 +1,7 @@
 """What trained methods share: seeding without global state, freezing, and forward passes in batches.
 
-Methods train in channels_last, which is faster on a CPU: on two cores, 30 passes of the autoencoder over 90 pictures took
-29 s instead of 42, and 6 passes of fcdd 24 s instead of 30 (medians of three alternating runs).
+Methods train in channels_last, which is faster on a CPU: on two cores, 30 passes of the autoencoder over 90 pictures
+took 29 s instead of 42, and 6 passes of fcdd 24 s instead of 30 (medians of three alternating runs).
 """
 
 import os
