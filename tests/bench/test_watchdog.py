@@ -51,8 +51,8 @@ def test_work_in_time_is_left_alone():
 def test_work_that_ends_at_its_limit_is_done_or_stopped_and_nothing_comes_later():
     """Around the limit, 300 times: the exception never gets out of the call, and never comes after it."""
     chance, ends = random.Random(0), []
-    for _ in range(300):
-        until = time.perf_counter() + 0.005 + chance.uniform(-0.003, 0.003)
+    for seconds in [60, *(0.005 + chance.uniform(-0.003, 0.003) for _ in range(299))]:
+        until = time.perf_counter() + seconds
 
         def work(until=until):
             while time.perf_counter() < until:
@@ -66,7 +66,7 @@ def test_work_that_ends_at_its_limit_is_done_or_stopped_and_nothing_comes_later(
     for _ in range(1000):
         time.sleep(0)
     assert len(ends) == 300
-    assert {True, False} == set(ends)
+    assert not ends[0]
 
 
 STUCK = """
