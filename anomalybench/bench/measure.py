@@ -1,12 +1,12 @@
-"""From raw scores and maps to an outcome: threshold, metrics, intervals, checks. Fitting has no part in it.
+"""From raw scores and maps to a measurement: threshold, metrics, intervals, checks. Fitting has no part in it.
 
-The runner and the reading of other tools' scores both end here, so that the same scores give the same numbers.
+The runner, other tools' scores and `remeasure` all end here, so that the same scores give the same numbers.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,98 +14,77 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalybench.bench import localise
-from anomalybench.bench.store import Outcome
-from anomalybench.bench.suite import Table
 from anomalybench.core import parameters
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import DataError
-from anomalybench.core.job import Counts, Job, Record
+from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
-from anomalybench.core.split import Split
-from anomalybench.evaluate import image_metrics, sanity, statistics
-from anomalybench.evaluate.thresholds import RULES, NormalQuantile, Rule, Youden
+from anomalybench.core.protocol import Split
+from anomalybench.core.record import Measurement
+from anomalybench.evaluate import image, sanity, thresholds, uncertainty
+from anomalybench.evaluate.thresholds import RULES, Rule
 
-Metrics = dict[str, int | float | None]
+MEASURE_VERSION = 1
+"""Add 1 whenever the same scores and maps give other numbers: older measurements are then measured again."""
+Arrays = dict[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What scores and maps say.
+
+    Attributes:
+        measurement: The numbers.
+        resamples: Metrics in every resample of the test images.
+    """
+
+    measurement: Measurement
+    resamples: Arrays
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is measured.
+
+    Attributes:
+        job: The job.
+        root: What the paths are relative to.
+        scores: One row per calibration and test image, as `score_table` makes it.
+        maps: n x h x w anomaly maps in the order of the scores; None for a method without maps.
+    """
+
+    job: Job
+    root: Path
+    scores: pd.DataFrame
+    maps: NDArray[np.float32] | None
 
 
 def check_test(job: Job, split: Split) -> None:
-    """DataError if the test part lacks normal or anomalous images."""
-    for label, kind in ((NORMAL, "normal"), (ANOMALOUS, "anomalous")):
-        if not count(split.test, label):
-            raise DataError(
-                f"{job.dataset.name}/{job.category}: the test part holds no {kind} images, so nothing can be measured. "
-                f"Add {kind} images, or take another protocol (kfold tests every image once)."
-            )
+    """DataError if the test part holds no normal images."""
+    if not count(split.test, NORMAL):
+        raise DataError(
+            f"{job.dataset.name}/{job.category}: the test part holds no normal images, so nothing can be measured. "
+            "Add normal images, or take another protocol (kfold tests every image once)."
+        )
 
 
-def threshold_rule(job: Job, split: Split) -> Rule:
-    """The job's rule, or the default one for what the calibration part holds; DataError if that is not enough."""
-    normal, anomalous = count(split.calibration, NORMAL), count(split.calibration, ANOMALOUS)
-    if job.threshold is None:
-        chosen: Rule = Youden() if anomalous and normal else NormalQuantile()
+def threshold_rule(choice: Choice | None, job: Job, labels: Sequence[int]) -> Rule:
+    """The rule asked for, or the default one for the labels of the calibration part; DataError if these are not enough."""
+    normal, anomalous = (sum(label == kind for label in labels) for kind in (NORMAL, ANOMALOUS))
+    if choice is None:
+        rule = thresholds.default_rule(normal, anomalous)
     else:
-        chosen = parameters.build(RULES[job.threshold.name], job.threshold.name, job.threshold.params)
+        rule = parameters.build(RULES[choice.name], choice.name, choice.params)
     where = f"{job.dataset.name}/{job.category}: the calibration part of protocol {job.protocol.name}"
-    if chosen.needs_anomalous and not anomalous:
-        raise DataError(f"{where} holds no defects, which {chosen.name} needs. Take normal_quantile or fpr.")
-    if chosen.name != "fixed" and not normal:
-        raise DataError(f"{where} holds no normal images, which {chosen.name} needs. Take a greater calibration share.")
-    return chosen
+    if rule.needs_anomalous and not anomalous:
+        raise DataError(f"{where} holds no defects, which {rule.name} needs. Take normal_quantile or fpr.")
+    if rule.name != "fixed" and not normal:
+        raise DataError(f"{where} holds no normal images, which {rule.name} needs. Take a greater calibration share.")
+    return rule
 
 
-def measure(base: Record, table: Table, split: Split, rule: Rule, prediction: Prediction) -> Outcome:
-    """Everything that scores and maps say.
-
-    Args:
-        base: The record so far; what is measured is added to a copy.
-        table: The category's items.
-        split: Its parts.
-        rule: Fits the threshold on the calibration part.
-        prediction: For the calibration images, then the test images, each in the order of the split.
-    """
-    scores = _score_table(split, prediction)
-    maps = None if prediction.maps is None else prediction.maps.astype(np.float16)
-    known, test = (scores[scores["split"] == part] for part in ("calibration", "test"))
-    threshold = rule.fit(known["score"], known["label"])
-    measured = image_metrics.measure(test["score"], test["label"], threshold)
-    keys = _keys(base.job, split.test)
-    weight = statistics.weights(keys)
-    resamples = statistics.resample(test["score"], test["label"], threshold, weight)
-    located = localise.Located()
-    if maps is not None:
-        called = (test["score"] > threshold).to_numpy()
-        located = localise.measure(table.root, split.test, maps[-len(split.test) :], called, weight)
-        resamples |= located.resamples
-    checks = sanity.check(
-        (known["score"], known["label"]), (test["score"], test["label"]), np.random.default_rng(base.job.seed)
-    )
-    leaks = _leaks(split, table.hashes)
-    update = {
-        "status": "ok",
-        "threshold": threshold,
-        "threshold_rule": _described(rule),
-        "metrics": _known(asdict(measured)),
-        "pixel_metrics": located.metrics,
-        "accuracy_by_defect": image_metrics.accuracy_by_defect(
-            test["score"], test["label"], list(test["defect"]), threshold
-        ),
-        "intervals": _intervals(
-            _known(asdict(measured)) | located.metrics, resamples, _objects(split.test, keys, measured)
-        ),
-        "sanity": checks.as_dict(),
-        "leaks": leaks,
-        "notes": [*base.notes, *_said_of(leaks), *sanity.remarks(checks, measured.auroc)],
-        "counts": Counts(images=len(table.items), calibration=len(split.calibration), test=len(split.test)),
-    }
-    return Outcome(base.model_copy(update=update), scores, maps, resamples)
-
-
-def count(items: Sequence[Item], label: int) -> int:
-    """How many items have that label."""
-    return sum(item.label == label for item in items)
-
-
-def _score_table(split: Split, prediction: Prediction) -> pd.DataFrame:
+def score_table(split: Split, prediction: Prediction) -> pd.DataFrame:
+    """Scores of the calibration images, then of the test images, each in the order of the split."""
     rows = [("calibration", item) for item in split.calibration] + [("test", item) for item in split.test]
     return pd.DataFrame(
         {
@@ -114,9 +93,78 @@ def _score_table(split: Split, prediction: Prediction) -> pd.DataFrame:
             "label": [item.label for _, item in rows],
             "defect": [item.defect for _, item in rows],
             "mask": [item.mask for _, item in rows],
+            "group": [item.group for _, item in rows],
             "score": prediction.scores.astype(np.float64),
         }
     )
+
+
+def measure(scored: Scored, choice: Choice | None) -> Measured:
+    """Everything that scores and maps say with a threshold rule; None for the default one.
+
+    Raises:
+        DataError: The calibration part is not enough for the rule.
+    """
+    known, test = (scored.scores[scored.scores["split"] == part] for part in ("calibration", "test"))
+    rule = threshold_rule(choice, scored.job, known["label"].tolist())
+    threshold = rule.fit(known["score"], known["label"])
+    items = _items(scored.job.category, test)
+    keys = _keys(scored.job, items)
+    weight = uncertainty.weights(keys)
+    metrics = image.measure(test["score"], test["label"], threshold)
+    resamples: Arrays = dict(image.resample(test["score"], test["label"], threshold, weight))
+    if scored.maps is not None:
+        called = (test["score"] > threshold).to_numpy()
+        located = localise.measure(scored.root, items, scored.maps[-len(items) :], called, weight)
+        metrics |= located.metrics
+        resamples |= located.resamples
+    checks = sanity.check(
+        (known["score"], known["label"]), (test["score"], test["label"]), np.random.default_rng(scored.job.seed)
+    )
+    measurement = Measurement(
+        version=MEASURE_VERSION,
+        choice=choice,
+        rule=_described(rule),
+        threshold=threshold,
+        metrics=metrics,
+        accuracy_by_defect=image.accuracy_by_defect(test["score"], test["label"], list(test["defect"]), threshold),
+        intervals=_intervals(metrics, resamples, _objects(items, keys, metrics)),
+        sanity=checks.as_dict(),
+        notes=(*_remarks(rule, known), *sanity.remarks(checks, metrics.get("auroc"))),
+    )
+    return Measured(measurement, resamples)
+
+
+def named(measured: Measured, before: Mapping[str, NDArray[np.floating[Any]]]) -> Arrays:
+    """Resamples of all measurements of a job: those that differ from the default rule's are named after their rule.
+
+    Args:
+        measured: The new measurement.
+        before: Resamples of the others.
+    """
+    rule = measured.measurement.name
+    own = f"@{rule}"
+    kept: Arrays = {name: values for name, values in before.items() if not name.endswith(own)}
+    for name, values in measured.resamples.items():
+        values = values.astype(np.float32)
+        if rule == "default" or name not in kept:
+            kept[name] = values
+        elif not np.array_equal(kept[name], values, equal_nan=True):
+            kept[f"{name}{own}"] = values
+    return kept
+
+
+def count(items: Sequence[Item], label: int) -> int:
+    """How many items have that label."""
+    return sum(item.label == label for item in items)
+
+
+def _items(category: str, table: pd.DataFrame) -> list[Item]:
+    columns = (table[name].tolist() for name in ("path", "label", "defect", "mask", "group"))
+    return [
+        Item(path, category, int(label), defect, mask=mask, group=group)
+        for path, label, defect, mask, group in zip(*columns, strict=True)
+    ]
 
 
 def _keys(job: Job, items: Sequence[Item]) -> list[str]:
@@ -125,53 +173,32 @@ def _keys(job: Job, items: Sequence[Item]) -> list[str]:
     return [f"{job.dataset.name}/{job.category}/{name}" for name in names]
 
 
-def _objects(
-    items: Sequence[Item], keys: Sequence[str], measured: image_metrics.ImageMetrics
-) -> tuple[float, float, float, float]:
+def _objects(items: Sequence[Item], keys: Sequence[str], metrics: Mapping[str, Any]) -> tuple[float, ...]:
     """The confusion matrix (tp, fn, fp, tn) in objects instead of shots: many shots of one say no more than one."""
-    tp, fn, fp, tn = measured.tp, measured.fn, measured.fp, measured.tn
+    tp, fn, fp, tn = (metrics[name] for name in ("tp", "fn", "fp", "tn"))
     bad, good = (
-        len({key for item, key in zip(items, keys, strict=True) if item.label == label}) / count(items, label)
+        len({key for item, key in zip(items, keys, strict=True) if item.label == label}) / max(1, count(items, label))
         for label in (ANOMALOUS, NORMAL)
     )
     return tp * bad, fn * bad, fp * good, tn * good
 
 
 def _intervals(
-    metrics: Mapping[str, Any],
-    resamples: Mapping[str, NDArray[np.float64]],
-    confusion: tuple[float, float, float, float],
+    metrics: Mapping[str, Any], resamples: Arrays, confusion: tuple[float, ...]
 ) -> dict[str, tuple[float, float]]:
     found = {}
     tp, fn, fp, tn = confusion
     for name, values in resamples.items():
         if (estimate := metrics.get(name)) is not None:
-            found[name] = statistics.interval(estimate, statistics.standard_error(estimate, values, tp + fn, fp + tn))
-    found["balanced_accuracy"] = statistics.balanced_accuracy_interval(*confusion)
+            error = uncertainty.standard_error(estimate, values, tp + fn, fp + tn)
+            found[name] = uncertainty.interval(estimate, error)
+    found["balanced_accuracy"] = uncertainty.balanced_accuracy_interval(tp, fn, fp, tn)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
 
 
-def _leaks(split: Split, hashes: dict[str, str]) -> list[list[str]]:
-    """Paths of equal images that lie on different sides of the split."""
-    sides: dict[str, dict[str, str]] = defaultdict(dict)
-    for side in ("train", "calibration", "test"):
-        for item in getattr(split, side):
-            sides[hashes[item.path]][item.path] = side
-    return sorted(sorted(paths) for paths in sides.values() if len(set(paths.values())) > 1)
-
-
-def _said_of(leaks: list[list[str]]) -> list[str]:
-    if not leaks:
-        return []
-    example = " = ".join(leaks[0])
-    return [
-        f"{len(leaks)} images lie on several sides of the split under different names (first: {example}): the numbers "
-        "are too good. Remove the copies, or tie them together with --group-by; see `anomalybench data check`"
-    ]
-
-
-def _known(values: dict[str, Any]) -> Metrics:
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+def _remarks(rule: Rule, known: pd.DataFrame) -> list[str]:
+    remark = thresholds.promise(rule, int((known["label"] == NORMAL).sum()))
+    return [remark] if remark else []
 
 
 def _described(rule: Rule) -> str:

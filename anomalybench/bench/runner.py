@@ -1,167 +1,206 @@
-"""One job from images to outcome. The runner alone splits, seeds, times and measures: fairness lives in this file."""
+"""One job from images to outcome. The runner alone splits, seeds and times: fairness lives in this file.
 
-import platform
-import shlex
-import subprocess
-import sys
+Images are predicted in an order that the seed decides, since their order by path goes class by class: a method whose
+scores depended on it would see the labels.
+"""
+
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from anomalybench.bench import localise, measure
+from anomalybench.bench.environment import environment
+from anomalybench.bench.executors.tasks import described
+from anomalybench.bench.item_table import ItemTable, build_protocol
+from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Outcome
-from anomalybench.bench.suite import Table
-from anomalybench.core import parameters, places, registry
+from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import AnomalyBenchError, DataError
-from anomalybench.core.job import Costs, Job, Record
+from anomalybench.core.job import Job
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
-from anomalybench.core.split import Split
+from anomalybench.core.protocol import Split
+from anomalybench.core.record import Costs, Counts, Explanation, MeasureOptions, Record
+from anomalybench.evaluate import map_codes
+from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.vision import devices
-from anomalybench.vision.features import FeatureStore
-from anomalybench.vision.images import ImageFiles, batches, read_mask
+from anomalybench.vision.images import ImageFiles, batches, bits_in_use, leaving_range, read_mask
 
 Progress = Callable[[int, int], None]
 _BATCH = 32
-_PACKAGES = ("anomalybench-vision", "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "pillow")
+_ALONE = 2
+"""So many images are predicted once more by themselves."""
+_DEPENDENT = 0.01
 
 
 class _SkippedError(Exception):
     """The method's supervision and the protocol do not go together."""
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """A fitted method, and what it gave for the calibration and test images.
+
+    Attributes:
+        method: The method.
+        split: The parts of the category's items.
+        seen: The train items that the method was shown.
+        bits: Bits in use of 16-bit train images.
+        scores: See `measure.score_table`.
+        maps: Maps in the order of the scores.
+        costs: What it took.
+    """
+
+    method: Method
+    split: Split
+    seen: Sequence[Item]
+    bits: int
+    scores: pd.DataFrame
+    maps: MapCodes | None
+    costs: Costs
+
+
 def run_job(
     job: Job,
-    table: Table,
+    table: ItemTable,
+    options: MeasureOptions,
     device: str,
     progress: Progress,
     work: Path | None = None,
-    features: FeatureStore | None = None,
+    features: Any = None,
 ) -> Outcome:
     """Run one job. Whatever goes wrong becomes part of the record, so that other jobs go on.
 
     Args:
         job: What to run.
         table: The items of the job's category.
+        options: What to measure.
         device: Torch device name.
         progress: Called with (steps done, steps in all) while the method fits and predicts.
         work: Folder where methods keep what later jobs can take over.
         features: Where they keep what frozen layers gave.
     """
     start = time.perf_counter()
-    base = failed(job, table, device)
+    context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
     try:
-        context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
-        outcome = _measure(base, table, context)
+        return _outcome(job, table, options, context, start)
     except _SkippedError as reason:
-        outcome = Outcome(base.model_copy(update={"status": "skipped", "error": str(reason)}))
+        return Outcome(unfinished(job, table, device, str(reason), status="skipped"))
     except AnomalyBenchError as error:
-        outcome = Outcome(base.model_copy(update={"error": str(error), "bad_input": True}))
+        return Outcome(unfinished(job, table, device, str(error), bad_input=True))
     except Exception as error:  # a plugin may raise anything, and the other jobs must go on
-        update = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        outcome = Outcome(base.model_copy(update=update))
-    costs = outcome.record.costs.model_copy(update={"total_s": round(time.perf_counter() - start, 3)})
-    return replace(outcome, record=outcome.record.model_copy(update={"costs": costs}))
+        return Outcome(unfinished(job, table, device, described(error), traceback=traceback.format_exc()))
 
 
-def failed(job: Job, table: Table, device: str, reason: str | None = None) -> Record:
-    """Record of a job that has not come to an end."""
-    return Record(
+def unfinished(job: Job, table: ItemTable, device: str, reason: str, **values: Any) -> Record:
+    """Record of a job that came to nothing: failed, unless `values` say otherwise."""
+    facts = {"status": "failed", "error": reason, "root": str(table.root.resolve())} | values
+    return Record(job=job, fingerprint=table.fingerprint, environment=environment(device), **facts)
+
+
+def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Context, start: float) -> Outcome:
+    fit = _fit(job, table, context)
+    maps = None if fit.maps is None else map_codes.decode(fit.maps)
+    measured = measure.measure(Scored(job, table.root, fit.scores, maps), options.threshold)
+    record = Record(
         job=job,
-        status="failed",
-        error=reason,
-        fingerprint=table.fingerprint,
+        status="ok",
+        supervision=fit.method.supervision(),
         root=str(table.root.resolve()),
-        environment=environment(device),
+        fingerprint=table.fingerprint,
+        bits=fit.bits,
+        counts=Counts(
+            images=len(table.items),
+            train_normal=measure.count(fit.seen, NORMAL),
+            train_anomalous=measure.count(fit.seen, ANOMALOUS),
+            calibration=len(fit.split.calibration),
+            test=len(fit.split.test),
+        ),
+        costs=fit.costs.model_copy(update={"total_s": round(time.perf_counter() - start, 3)}),
+        leaks=(leaks := _leaks(fit.split, table.hashes)),
+        notes=(*context.notes, *_remarks(table, fit, leaks)),
+        environment=environment(context.device),
+        map_size=None if fit.maps is None else fit.maps.codes.shape[1:],
+        measurements=(measured.measurement,),
+        explanation=explanation(fit.method, table, fit.split, maps, options.explain, fit.bits),
+    )
+    return Outcome(record, fit.scores, fit.maps, measured.resamples, fit.method.state())
+
+
+def explanation(
+    method: Method,
+    table: ItemTable,
+    split: Split,
+    maps: NDArray[np.float32] | None,
+    most: int,
+    bits: int,
+) -> Explanation | None:
+    """Insertion and deletion of a fitted method; None where they are not asked for or there are no maps.
+
+    Args:
+        method: The fitted method.
+        table: The items of its category.
+        split: Their parts.
+        maps: n x h x w, of calibration and test images.
+        most: On how many defective test images.
+        bits: Bits in use of 16-bit images.
+    """
+    if maps is None or not most:
+        return None
+    normal = _files(table, [item for item in split.train if item.label == NORMAL], bits)
+    test_maps = maps[len(split.calibration) :]
+    return Explanation(
+        images=most, metrics=localise.faithful(method, table.root, split.test, test_maps, most, normal, bits)
     )
 
 
-def environment(device: str) -> dict[str, str]:
-    """What a result depends on, from versions to the machine, and the command and time it came from."""
-    packages = {name: version(name) for name in _PACKAGES}
-    return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": device,
-        "machine": devices.machine(device),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        **packages,
-        **_commit(),
-    }
-
-
-@cache
-def _commit() -> dict[str, str]:
-    """The checkout's commit, with a + where files differ from it; empty without a checkout or git."""
-    root = places.checkout()
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True) if root else None
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {"git": found.stdout.strip()} if found else {}
-
-
-def _measure(base: Record, table: Table, context: Context) -> Outcome:
-    job = base.job
+def _fit(job: Job, table: ItemTable, context: Context) -> _Fit:
     method = parameters.build(registry.method(job.method.name), job.method.name, job.method.params)
     split = table.split(job)
     measure.check_test(job, split)
-    seen = _visible(job, method, split)
-    rule = measure.threshold_rule(job, split)
+    seen = _visible(job, method, table, split)
+    bits = bits_in_use([table.root / item.path for item in split.train])
     devices.reset_peak_memory(context.device)
     start = _spent(context)
-    method.fit(_train(method, table, seen), context)
+    method.fit(_train(method, table, seen, bits), context)
     fitted = _spent(context)
     shown = (*split.calibration, *split.test)
-    prediction = _predict(method, _files(table, shown), context.progress)
+    prediction = _predict(method, _files(table, shown, bits), job.seed, context.progress)
     predicted = _spent(context)
+    costs = Costs(
+        fit_s=round(fitted - start + method.reused_s, 3),
+        predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
+        params_m=method.n_parameters / 1e6,
+        peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
+    )
+    _check_batches(method, _files(table, shown, bits), prediction)
     if context.features is not None and context.features.trouble is not None:
         context.notes.append(context.features.trouble)
-    base = base.model_copy(update={"notes": context.notes})
-    outcome = measure.measure(base, table, split, rule, prediction)
-    if outcome.maps is not None:
-        test_maps = outcome.maps[-len(split.test) :]
-        faithful = localise.faithful(method, table.root, split.test, test_maps, job.explain)
-        outcome.record.pixel_metrics.update(faithful)
-    update = {
-        "supervision": method.learns_from,
-        "counts": outcome.record.counts.model_copy(
-            update={
-                "train_normal": measure.count(seen, NORMAL),
-                "train_anomalous": measure.count(seen, ANOMALOUS),
-            }
-        ),
-        "costs": Costs(
-            fit_s=round(fitted - start + method.reused_s, 3),
-            predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
-            params_m=method.n_parameters / 1e6,
-            peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
-        ),
-    }
-    return replace(outcome, record=outcome.record.model_copy(update=update))
+    maps = None if prediction.maps is None else map_codes.encode(prediction.maps.astype(np.float32))
+    return _Fit(method, split, seen, bits, measure.score_table(split, prediction), maps, costs)
 
 
-def _visible(job: Job, method: Method, split: Split) -> Sequence[Item]:
+def _visible(job: Job, method: Method, table: ItemTable, split: Split) -> Sequence[Item]:
     """The train items that the method's supervision allows it to see."""
-    if method.learns_from == "nothing":
+    supervision = method.supervision()
+    if supervision == "nothing":
         return ()
-    if method.learns_from == "normals":
+    if supervision == "normals":
         return [item for item in split.train if item.label == NORMAL]
     if not measure.count(split.train, ANOMALOUS):
-        reason = f"{job.method.name} learns from {method.learns_from}, but the train part has no anomalous images"
-        if job.protocol.name == "standard":
-            raise _SkippedError(f"{reason} under protocol standard")
+        reason = f"{job.method.name} learns from {supervision}, but the train part has no anomalous images"
+        if not build_protocol(job.protocol).trains_on_defects:
+            raise _SkippedError(f"{reason} under protocol {job.protocol.name}")
+        if not measure.count(table.items, ANOMALOUS):
+            raise _SkippedError(f"{reason}: there are none in {job.category}")
         raise DataError(f"{job.dataset.name}/{job.category}: {reason}. Add some, or take a method that needs none.")
     return split.train
 
@@ -171,31 +210,36 @@ def _spent(context: Context) -> float:
     return time.perf_counter() + (0.0 if context.features is None else float(context.features.saved_s))
 
 
-def _files(table: Table, items: Sequence[Item]) -> ImageFiles:
-    return ImageFiles([table.root / item.path for item in items], [table.hashes[item.path] for item in items])
+def _files(table: ItemTable, items: Sequence[Item], bits: int) -> ImageFiles:
+    paths = [table.root / item.path for item in items]
+    return ImageFiles(paths, [table.hashes[item.path] for item in items], bits)
 
 
-def _train(method: Method, table: Table, seen: Sequence[Item]) -> Train:
-    images = _files(table, seen)
-    if method.learns_from not in ("labels", "masks"):
+def _train(method: Method, table: ItemTable, seen: Sequence[Item], bits: int) -> Train:
+    images = _files(table, seen, bits)
+    if method.supervision() not in ("labels", "masks"):
         return Train(images)
     labels = np.array([item.label for item in seen], np.int64)
-    if method.learns_from == "labels":
+    if method.supervision() == "labels":
         return Train(images, labels)
-    return Train(images, labels, [None if item.mask is None else read_mask(table.root / item.mask) for item in seen])
+    masks = [None if item.mask is None else read_mask(table.root / item.mask, table.hashes[item.mask]) for item in seen]
+    return Train(images, labels, masks)
 
 
-def _predict(method: Method, images: Images, progress: Progress) -> Prediction:
+def _predict(method: Method, images: ImageFiles, seed: int, progress: Progress) -> Prediction:
+    """Predictions in the order of the images, which are shown in another one."""
+    order = np.random.default_rng(seed).permutation(len(images))
     scores: list[NDArray[Any]] = []
     maps: list[NDArray[Any]] = []
-    for done, batch in enumerate(batches(images, _BATCH)):
+    for done, batch in enumerate(batches(images.taken(order), _BATCH)):
         part = method.predict(batch)
         _check_prediction(part, len(batch))
         scores.append(part.scores)
         if part.maps is not None:
             maps.append(part.maps)
         progress(min((done + 1) * _BATCH, len(images)), len(images))
-    return Prediction(np.concatenate(scores), np.concatenate(maps) if maps else None)
+    place = np.argsort(order)
+    return Prediction(np.concatenate(scores)[place], np.concatenate(maps)[place] if maps else None)
 
 
 def _check_prediction(part: Prediction, n: int) -> None:
@@ -207,5 +251,47 @@ def _check_prediction(part: Prediction, n: int) -> None:
         return
     if part.maps.ndim != 3 or part.maps.shape[0] != n:
         raise ValueError(f"predict returned maps of shape {part.maps.shape} for {n} images")
-    if not (np.abs(part.maps) <= np.finfo(np.float16).max).all():
-        raise ValueError("a map holds NaN or values beyond 65504, the greatest that is stored; scale the maps")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(part.maps.astype(np.float32)).all():
+            raise ValueError("a map holds NaN or infinite values")
+
+
+def _check_batches(method: Method, images: Images, prediction: Prediction) -> None:
+    """ValueError where an image by itself gets another score than among others: scores must not depend on the batch."""
+    spread = float(np.ptp(prediction.scores))
+    for i in range(0, len(images), max(1, len(images) // _ALONE))[:_ALONE]:
+        alone = float(method.predict(images[i : i + 1]).scores[0])
+        if abs(alone - prediction.scores[i]) > _DEPENDENT * spread:
+            raise ValueError(
+                f"predict gives an image the score {alone:g} by itself and {prediction.scores[i]:g} among others; "
+                "its scores must not depend on the other images"
+            )
+
+
+def _leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Paths of equal images that lie on different sides of the split."""
+    sides: dict[str, dict[str, str]] = defaultdict(dict)
+    for side in ("train", "calibration", "test"):
+        for item in getattr(split, side):
+            sides[hashes[item.path]][item.path] = side
+    return tuple(sorted(tuple(sorted(paths)) for paths in sides.values() if len(set(paths.values())) > 1))
+
+
+def _remarks(table: ItemTable, fit: _Fit, leaks: tuple[tuple[str, ...], ...]) -> list[str]:
+    """What a reader should know of the images."""
+    remarks = []
+    if leaks:
+        example = " = ".join(leaks[0])
+        remarks.append(
+            f"{len(leaks)} images lie on several sides of the split under different names (first: {example}): the "
+            "numbers are too good. Remove the copies, or group them with --group-by; see `anomalybench data check`"
+        )
+    if table.skipped:
+        names = ", ".join(list(table.skipped)[:5])
+        remarks.append(f"{len(table.skipped)} files that cannot be read were left out: {names}")
+    if fit.bits < 16:
+        remarks.append(f"16-bit images use {fit.bits} bits in the train part: all are scaled by that range")
+        tested = [table.root / item.path for item in (*fit.split.calibration, *fit.split.test)]
+        if n := leaving_range(tested, fit.bits):
+            remarks.append(f"{n} of {len(tested)} calibration and test images have brighter pixels than that, cut off")
+    return remarks

@@ -1,28 +1,57 @@
-"""A job is everything that determines a result, as frozen data; a record is what the job left behind."""
+"""A job is everything that determines a fit, as frozen data.
 
+Its id is a hash of what was *chosen*: a new field or parameter, or one that is at its default, moves no id. So results
+stay where they are when the program grows; see `record.Record.holds` for what happens when a default changes.
+"""
+
+import dataclasses
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from anomalybench.core.method import Supervision
+from anomalybench.core import parameters
 
 EXTERNAL = "external:"
 """What the name of a tool that is none of our methods begins with."""
 
 
 class Choice(BaseModel):
-    """A plugin, protocol or threshold rule by name, with all its parameters, defaults included."""
+    """A plugin or threshold rule by name, with its parameters.
+
+    Attributes:
+        name: Its name.
+        params: Every parameter, defaults included.
+        chosen: Names of those that differ from their defaults, sorted.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     params: dict[str, Any] = {}
+    chosen: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, built: Any) -> "Choice":
+        """The choice that a built plugin (a dataclass) stands for."""
+        params = parameters.values_of(built)
+        defaults = {field.name: field.default for field in dataclasses.fields(built)}
+        return cls(name=name, params=params, chosen=tuple(sorted(k for k in params if params[k] != defaults[k])))
+
+    @property
+    def identity(self) -> list[Any]:
+        """Its name and what was chosen."""
+        return [self.name, {name: self.params[name] for name in self.chosen}]
+
+    def agrees(self, other: "Choice") -> bool:
+        """Whether both have the same name, and the same values of the parameters that both know."""
+        shared = self.params.keys() & other.params.keys()
+        return self.name == other.name and all(self.params[name] == other.params[name] for name in shared)
 
 
 class Job(BaseModel):
-    """One fit and one measurement.
+    """One fit.
 
     Attributes:
         method: Method and parameters.
@@ -32,108 +61,36 @@ class Job(BaseModel):
         protocol: Protocol and parameters.
         fold: Which of the protocol's splits; empty where it makes only one.
         seed: Seed of the split and of the fit.
-        explain: On how many defective test images insertion and deletion are measured, the first by path.
-        threshold: Threshold rule, or None for the default: `youden` if calibration holds defects, else
-            `normal_quantile`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Choice
-    version: int
+    version: Annotated[int, Field(ge=0, le=2**31)]
     dataset: Choice
     category: str
     protocol: Choice
     fold: str = ""
-    seed: int = 0
-    explain: int = 0
-    threshold: Choice | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63)] = 0
 
     @property
     def id(self) -> str:
-        """Hash of the job in canonical form (keys sorted, no spaces): 16 hexadecimal digits."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Hash of what was chosen (JSON, keys sorted, no spaces): 16 hexadecimal digits."""
+        choices = {name: getattr(self, name).identity for name in ("method", "dataset", "protocol")}
+        plain = {"version": self.version, "category": self.category}
+        moved = {
+            name: value
+            for name, field in type(self).model_fields.items()
+            if not field.is_required() and (value := getattr(self, name)) != field.default
+        }
+        text = json.dumps(choices | plain | moved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def images(self) -> str:
+        """What says which images are tested: jobs that agree in it can be compared."""
+        return json.dumps([self.dataset.identity, self.category, self.protocol.identity, self.fold, self.seed])
 
     def __str__(self) -> str:
         parts = [self.method.name, f"{self.dataset.name}/{self.category}", self.protocol.name]
         return " ".join(parts + [f"fold {self.fold}"] * bool(self.fold) + [f"seed {self.seed}"])
-
-
-Status = Literal["ok", "failed", "skipped"]
-
-
-class Counts(BaseModel):
-    """How many images the category has, how many a job used, and how many train images its method was shown."""
-
-    images: int = 0
-    train_normal: int = 0
-    train_anomalous: int = 0
-    calibration: int = 0
-    test: int = 0
-
-
-class Costs(BaseModel):
-    """What a job cost.
-
-    Attributes:
-        fit_s: Seconds to fit, reading the images included.
-        predict_ms_per_image: Milliseconds per image to score and locate, reading included.
-        params_m: Millions of values in the fitted state.
-        peak_memory_mb: Peak memory of the process during the job (of the accelerator where one is used), in MB.
-        total_s: Seconds from the job's start to its outcome.
-    """
-
-    fit_s: float | None = None
-    predict_ms_per_image: float | None = None
-    params_m: float | None = None
-    peak_memory_mb: float | None = None
-    total_s: float | None = None
-
-
-class Record(BaseModel):
-    """What one job left: everything the tables need.
-
-    Attributes:
-        job: The job.
-        status: `ok`, `failed` (run again by the same command) or `skipped` (method and protocol do not fit).
-        error: Why it failed or was skipped.
-        bad_input: The failure is the input's fault, not the program's.
-        traceback: Where an unexpected failure happened.
-        supervision: What the method learned from.
-        root: Folder that the scores' paths are relative to, on the machine of the run; figures read images there.
-        fingerprint: Hash of the category's items and their files' contents: see `dataset.fingerprint`.
-        threshold: The fitted threshold; an image is anomalous if its score is greater.
-        threshold_rule: The rule that fitted it.
-        metrics: Image metrics on the test part; None where undefined. Positive = anomalous.
-        pixel_metrics: How well the maps locate defects; empty where there are no masks or no maps.
-        accuracy_by_defect: Share of each defect type's test images (and of the good ones) judged right.
-        intervals: 95 % confidence intervals (low, high) of metrics and pixel metrics, over resampled test images.
-        sanity: Checks of the scores: see `evaluate.sanity`.
-        leaks: Paths of images with the same contents that lie on different sides of the split.
-        notes: What a reader should know before trusting the numbers, in words.
-        environment: Versions, platform, device, git commit and command.
-        files: Size in bytes of each file beside the record.
-    """
-
-    job: Job
-    status: Status
-    error: str | None = None
-    bad_input: bool = False
-    traceback: str | None = None
-    supervision: Supervision | None = None
-    root: str = ""
-    fingerprint: str = ""
-    counts: Counts = Counts()
-    costs: Costs = Costs()
-    threshold: float | None = None
-    threshold_rule: str | None = None
-    metrics: dict[str, int | float | None] = Field(default_factory=dict)
-    pixel_metrics: dict[str, int | float | None] = Field(default_factory=dict)
-    accuracy_by_defect: dict[str, float] = Field(default_factory=dict)
-    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
-    sanity: dict[str, float | None] = Field(default_factory=dict)
-    leaks: list[list[str]] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
-    environment: dict[str, str] = Field(default_factory=dict)
-    files: dict[str, int] = Field(default_factory=dict)

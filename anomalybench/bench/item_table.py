@@ -1,0 +1,84 @@
+"""The items of one category with the hashes of their files: read once per run, whatever asks for them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from anomalybench.core import parameters, registry
+from anomalybench.core.dataset import Dataset, Item, contents, fingerprint
+from anomalybench.core.errors import DataError
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.protocol import Protocol, Split
+from anomalybench.vision.images import check_files, unreadable
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """One category.
+
+    Attributes:
+        root: What the items' paths are relative to.
+        items: Its items.
+        hashes: Hash of the contents of every image and mask, by path.
+        skipped: Files that cannot be read and were left out, with the reason.
+    """
+
+    root: Path
+    items: list[Item]
+    hashes: dict[str, str]
+    skipped: dict[str, str]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `dataset.fingerprint`."""
+        return fingerprint(self.items, self.hashes)
+
+    def split(self, job: Job) -> Split:
+        """The items' parts under the job's protocol."""
+        return build_protocol(job.protocol).split(self.items, job.seed, job.fold)
+
+
+class ItemTables:
+    """Item tables by dataset and category, each read when it is first asked for.
+
+    Args:
+        data: Folder of the data.
+        skip_unreadable: Leave out files that cannot be read, instead of failing.
+    """
+
+    def __init__(self, data: Path | None, *, skip_unreadable: bool = False) -> None:
+        self.data, self.skip_unreadable = data, skip_unreadable
+        self._read: dict[tuple[str, str], ItemTable] = {}
+
+    def get(self, dataset: Choice, category: str) -> ItemTable:
+        """Items of one category, the headers of their files checked.
+
+        Raises:
+            DataError: The data are missing or broken.
+        """
+        key = dataset.model_dump_json(), category
+        if key not in self._read:
+            self._read[key] = _read(dataset, category, self.data, skip_unreadable=self.skip_unreadable)
+        return self._read[key]
+
+
+def build_dataset(choice: Choice) -> Dataset:
+    """The plugin with its options, checked."""
+    return parameters.build(registry.dataset(choice.name), choice.name, choice.params)
+
+
+def build_protocol(choice: Choice) -> Protocol:
+    """The plugin with its parameters, checked."""
+    return parameters.build(registry.protocol(choice.name), choice.name, choice.params)
+
+
+def _read(dataset: Choice, category: str, data: Path | None, *, skip_unreadable: bool) -> ItemTable:
+    plugin = build_dataset(dataset)
+    root = plugin.root(data)
+    items = plugin.load(root, category)
+    skipped = unreadable(root, items) if skip_unreadable else {}
+    items = [item for item in items if item.path not in skipped and item.mask not in skipped]
+    if not items:
+        raise DataError(f"{dataset.name}/{category} in {root}: none of its {len(skipped)} images can be read.")
+    check_files(root, items)
+    return ItemTable(root, items, contents(root, items), skipped)
