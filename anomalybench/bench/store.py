@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from anomalybench.bench import index
 from anomalybench.core.errors import StoreError
+from anomalybench.core.files import sweep
 from anomalybench.core.job import Job, Record
-from anomalybench.core.leftovers import sweep
 
 RECORD, SCORES, MAPS, RESAMPLES = "record.json", "scores.parquet", "maps.npz", "resamples.npz"
 RANKING = "auroc"

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from anomalybench.core.files import write_text
 from anomalybench.core.job import Choice, Job, Record
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
-from anomalybench.report.files import write_text
 
 _MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
 _PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
