@@ -10,7 +10,7 @@ import typer
 from anomalybench.cli import console, options, page
 
 if TYPE_CHECKING:
-    from anomalybench.bench.executor import Finished, Plan
+    from anomalybench.bench.executors import Finished, Plan
     from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, Suite
@@ -114,7 +114,7 @@ def _run(
     force: bool,
     open_: bool,
 ) -> None:
-    from anomalybench.bench import executor
+    from anomalybench.bench import executors
     from anomalybench.bench.external import PREFIX
     from anomalybench.bench.settings import shard
     from anomalybench.bench.store import Store
@@ -122,9 +122,9 @@ def _run(
     store, jobs = Store(results), shard(suite.jobs, part)
     settings.check_device()
     store.check_writable()
-    todo = executor.plan(jobs, store, request.data, force=force)
+    todo = executors.plan(jobs, store, request.data, force=force)
     finished = _follow(todo, store, settings)
-    records = [*executor.records(suite.jobs, finished, store), *store.beside(jobs, f"{PREFIX}*")]
+    records = [*executors.records(suite.jobs, finished, store), *store.beside(jobs, f"{PREFIX}*")]
     _write_tables(suite.name, records, store)
     page.write_after_run(suite.name, records, store, open_=open_)
     for item in finished:

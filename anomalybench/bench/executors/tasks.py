@@ -1,4 +1,4 @@
-"""Executors: tasks in, finished jobs out as they end. What the store already has is not run again.
+"""What all executors share: tasks in, finished jobs out.
 
 Whatever the executor, a job runs through `work`, in a process that writes into the results folder itself: a finished
 job outlives the process that asked for it.
@@ -6,24 +6,31 @@ job outlives the process that asked for it.
 
 import os
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from anomalybench.bench import watchdog
+from anomalybench import __version__
+from anomalybench.bench.executors import watchdog
 from anomalybench.bench.runner import failed, run_job
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Outcome, Store
 from anomalybench.bench.suite import Table, load_table
-from anomalybench.core.errors import AnomalyBenchError, DataError
-from anomalybench.core.job import Choice, Job, Record
+from anomalybench.core import registry
+from anomalybench.core.errors import AnomalyBenchError, DataError, UsageError
+from anomalybench.core.job import EXTERNAL, Choice, Job, Record
 from anomalybench.vision import devices
 from anomalybench.vision.features import FeatureStore
 
 RETRIES = 2
 """How often a job is run again whose process has died."""
 Progress = Callable[[Job, int, int], None]
+"""Called with (job, steps done, steps in all)."""
+
+
+class MachineError(AnomalyBenchError):
+    """This machine cannot run a job that another one may be able to run."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,14 @@ class Task:
     Attributes:
         job: The job.
         fingerprint: Of the data it is to be run on.
-        before: The record that does not hold any more, if there is one.
+        earlier: The job's record that does not hold any more, if there is one.
+        package: Version of anomalybench that planned it.
     """
 
     job: Job
     fingerprint: str
-    before: Record | None = None
+    earlier: Record | None = None
+    package: str = __version__
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Plan:
         jobs: All jobs.
         done: Records in the store that still hold: not failed, and made from the same data.
         tasks: The other jobs.
-        tables: Items by dataset and category.
+        tables: Items by dataset and category: see `key`.
         data: Folder of the data.
     """
 
@@ -76,66 +85,12 @@ class Plan:
 
     def table(self, job: Job) -> Table:
         """The items of the job's category."""
-        return self.tables[_key(job)]
+        return self.tables[key(job)]
 
 
-def plan(jobs: Sequence[Job], store: Store, data: Path | None, *, force: bool) -> Plan:
-    """Read the item tables of all jobs, so that bad data are found before anything runs, and look up what is done.
-
-    Args:
-        jobs: The jobs.
-        store: Where results lie.
-        data: Folder of the data.
-        force: Treat nothing as done.
-
-    Raises:
-        DataError: Data are missing or broken.
-    """
-    tables: dict[tuple[str, str], Table] = {}
-    done: dict[str, Record] = {}
-    tasks: list[Task] = []
-    store.sweep(jobs)
-    for job in jobs:
-        if _key(job) not in tables:
-            tables[_key(job)] = load_table(job.dataset, job.category, data)
-        fingerprint, record = tables[_key(job)].fingerprint, store.get(job)
-        if not force and record is not None and record.status != "failed" and record.fingerprint == fingerprint:
-            done[job.id] = record
-        else:
-            tasks.append(Task(job, fingerprint, record))
-    return Plan(jobs, done, tasks, tables, data)
-
-
-def run(
-    todo: Plan, store: Store, settings: Settings, progress: Progress = lambda *_: None
-) -> Generator[Finished, None, None]:
-    """Run what is not done, with the executor that the settings ask for; what is done comes first.
-
-    Args:
-        todo: From `plan`.
-        store: Where results go.
-        settings: How.
-        progress: Called with (job, steps done, steps in all) by jobs of this process.
-
-    Raises:
-        StoreError: A result could not be kept; the run ends.
-        UsageError: There is no such cluster.
-        ClusterError: The cluster was lost.
-    """
-    yield from (Finished(job, todo.done[job.id], reused=True) for job in todo.jobs if job.id in todo.done)
-    if not todo.tasks:
-        return
-    if settings.cluster is not None:
-        from anomalybench.bench.cluster import dask
-
-        yield from dask(todo, store, settings)
-    elif settings.workers > 1:
-        from anomalybench.bench.processes import processes
-
-        yield from processes(todo, store, settings)
-    else:
-        for task in todo.tasks:
-            yield work(task, todo.table(task.job), store, settings, partial(progress, task.job))
+def key(job: Job) -> tuple[str, str]:
+    """What jobs on the same images have in common."""
+    return job.dataset.model_dump_json(), job.category
 
 
 def work(
@@ -156,13 +111,16 @@ def work(
         settings: How.
         progress: Called with (steps done, steps in all) while the method fits and predicts.
         own_process: The process may be ended if the job does not stop at its time limit.
+
+    Raises:
+        StoreError: The outcome cannot be kept.
     """
     store.check_there()
     folder = store.results / "work"
     features = FeatureStore(folder / "features", int(settings.feature_gb * 1e9)) if settings.feature_gb else None
     with devices.lent(settings.device) as device:
-        if found := look_up(task, store):
-            return found
+        if finished := look_up(task, store):
+            return finished
 
         def late() -> Outcome:
             return Outcome(failed(task.job, table, device, f"took longer than --timeout {settings.timeout} s"))
@@ -183,23 +141,27 @@ def work(
 
 
 def work_apart(task: Task, data: Path | None, store: Store, settings: Settings) -> Finished:
-    """As `work`, in a process that has read no tables yet.
+    """As `work`, in a process that did not plan the run: the same code and data must be here as where it was planned.
 
     Raises:
-        DataError: The data are not to be seen from this machine, or are others.
+        MachineError: The data are not here, or are others; or the package or the method is of another version.
+        StoreError: The outcome cannot be kept.
     """
     try:
-        table = _table(task.job.dataset.model_dump_json(), task.job.category, data, task.fingerprint)
-    except DataError as error:
-        raise DataError(f"{socket.gethostname()}: {error}") from None
+        _check_code(task)
+        dataset = task.job.dataset.model_dump_json()
+        table = _table(dataset, task.job.category, data, task.fingerprint)
+    except (DataError, UsageError) as error:
+        raise MachineError(f"{socket.gethostname()}: {error}") from None
     return work(task, table, store, settings, own_process=True)
 
 
 def look_up(task: Task, store: Store) -> Finished | None:
     """What another process has left of a task since it was planned."""
-    found = store.get(task.job)
-    new = found is not None and found != task.before and found.fingerprint == task.fingerprint
-    return Finished(task.job, found, reused=True) if found is not None and new else None
+    record = store.get(task.job)
+    if record is None or record == task.earlier or record.fingerprint != task.fingerprint:
+        return None
+    return Finished(task.job, record, reused=True)
 
 
 def lost(task: Task, reason: str, store: Store) -> Finished:
@@ -208,16 +170,20 @@ def lost(task: Task, reason: str, store: Store) -> Finished:
     return Finished(task.job, store.put(Outcome(record)), reused=False)
 
 
-def said(error: BaseException) -> str:
-    """An error in one line; with its kind, unless it is one of ours, whose text says enough."""
-    return str(error) if isinstance(error, AnomalyBenchError) else f"{type(error).__name__}: {error}"
-
-
-def records(jobs: Sequence[Job], finished: Sequence[Finished], store: Store) -> list[Record]:
-    """Records of a whole suite after a run of it or of a shard: the run's, and what others have left of the rest."""
-    ran = {item.job.id: item.record for item in finished}
-    known = [ran.get(job.id) or store.get(job) for job in jobs]
-    return [record for record in known if record is not None]
+def _check_code(task: Task) -> None:
+    """Fail where a job would be run by other code than its record says."""
+    if task.package != __version__:
+        raise UsageError(
+            f"anomalybench {__version__} is installed here, but the run was planned with {task.package}. Install the "
+            f"same on all machines: pip install 'anomalybench-vision=={task.package}'"
+        )
+    name, version = task.job.method.name, task.job.version
+    if name.startswith(EXTERNAL) or (here := registry.method(name).version) == version:
+        return
+    raise UsageError(
+        f"method '{name}' has version {here} here, but the run was planned with version {version}. Give all machines "
+        "the same file, restart their workers, and start the run again."
+    )
 
 
 @lru_cache(maxsize=16)
@@ -226,7 +192,3 @@ def _table(dataset: str, category: str, data: Path | None, fingerprint: str) -> 
     if table.fingerprint != fingerprint:
         raise DataError(f"{category} in {table.root} is not what the run was planned with. Give all machines the same.")
     return table
-
-
-def _key(job: Job) -> tuple[str, str]:
-    return job.dataset.model_dump_json(), job.category
