@@ -81,7 +81,7 @@ def run(
     Raises:
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
-    from anomalybench.bench import executor, settings
+    from anomalybench.bench import executors, settings
     from anomalybench.bench.external import PREFIX
     from anomalybench.bench.store import Store
     from anomalybench.bench.suite import Request, load
@@ -93,8 +93,8 @@ def run(
     loaded, store = load(request), Store(Path(results))
     (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check_device()
     store.check_writable()
-    todo = executor.plan(settings.shard(loaded.jobs, shard), store, where, force=force)
-    records = executor.records(loaded.jobs, list(executor.run(todo, store, how)), store)
+    todo = executors.plan(settings.shard(loaded.jobs, shard), store, where, force=force)
+    records = executors.records(loaded.jobs, list(executors.run(todo, store, how)), store)
     records += store.beside(loaded.jobs, f"{PREFIX}*")
     tables = leaderboard.build(records, store.resample(r.job for r in records))
     leaderboard.write(tables, store.results, loaded.name)

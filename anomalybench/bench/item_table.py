@@ -38,16 +38,28 @@ class ItemTable:
         return build_protocol(job.protocol).split(self.items, job.seed, job.fold)
 
 
-class ItemTables:
-    """Item tables by dataset and category, each read when it is first asked for.
+@dataclass(frozen=True)
+class Source:
+    """Where images come from.
 
-    Args:
+    Attributes:
         data: Folder of the data.
         skip_unreadable: Leave out files that cannot be read, instead of failing.
     """
 
-    def __init__(self, data: Path | None, *, skip_unreadable: bool = False) -> None:
-        self.data, self.skip_unreadable = data, skip_unreadable
+    data: Path | None = None
+    skip_unreadable: bool = False
+
+
+class ItemTables:
+    """Item tables by dataset and category, each read when it is first asked for.
+
+    Args:
+        source: Where the images come from.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self._read: dict[tuple[str, str], ItemTable] = {}
 
     def get(self, dataset: Choice, category: str) -> ItemTable:
@@ -58,7 +70,7 @@ class ItemTables:
         """
         key = dataset.model_dump_json(), category
         if key not in self._read:
-            self._read[key] = _read(dataset, category, self.data, skip_unreadable=self.skip_unreadable)
+            self._read[key] = _read(dataset, category, self.source)
         return self._read[key]
 
 
@@ -72,13 +84,12 @@ def build_protocol(choice: Choice) -> Protocol:
     return parameters.build(registry.protocol(choice.name), choice.name, choice.params)
 
 
-def _read(dataset: Choice, category: str, data: Path | None, *, skip_unreadable: bool) -> ItemTable:
+def _read(dataset: Choice, category: str, source: Source) -> ItemTable:
     plugin = build_dataset(dataset)
-    root = plugin.root(data)
-    items = plugin.load(root, category)
-    skipped = unreadable(root, items) if skip_unreadable else {}
-    items = [item for item in items if item.path not in skipped and item.mask not in skipped]
-    if not items:
-        raise DataError(f"{dataset.name}/{category} in {root}: none of its {len(skipped)} images can be read.")
+    root = plugin.root(source.data)
+    skipped: dict[str, str] = {}
+    if source.skip_unreadable:
+        skipped = unreadable(root, plugin.listed(root, category))
+    items = plugin.load(root, category, without=skipped)
     check_files(root, items)
     return ItemTable(root, items, contents(root, items), skipped)

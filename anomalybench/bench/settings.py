@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from anomalybench.core.errors import UsageError
 from anomalybench.core.job import Job
 
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -51,6 +53,11 @@ class Settings:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # one number for each level of nesting
         return int(wanted) if wanted.isdecimal() else max(1, cores // self.workers)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of each worker on this machine: libraries read it as they are loaded."""
+        return dict.fromkeys(_THREADS, str(self.threads))
 
 
 def shard(jobs: Sequence[Job], part: str | None) -> list[Job]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from anomalybench.bench.data_check import Report
-    from anomalybench.bench.executor import Finished, Plan
+    from anomalybench.bench.executors import Finished, Plan
     from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
@@ -186,7 +186,7 @@ def follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished
     """Run a plan with a bar for the run and one for this process's job; one line per finished job."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from anomalybench.bench import executor
+    from anomalybench.bench import executors
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     finished = []
@@ -197,7 +197,7 @@ def follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished
         def progress(job: "Job", done: int, total: int) -> None:
             bars.update(job_bar, description=plain(job), completed=done, total=total, visible=True)
 
-        with closing(executor.run(todo, store, settings, progress)) as items:
+        with closing(executors.run(todo, store, settings, progress)) as items:
             for item in items:
                 finished.append(item)
                 bars.advance(run_bar)

@@ -1,72 +1,106 @@
-"""What several commands share: options, and how their values are read."""
+"""Options that several commands share: those of a request, made from its fields, and a few more."""
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-SuiteArgument = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="A suite's name or YAML file.")]
-SuiteOption = Annotated[str | None, typer.Option("--suite", help="A suite's name or YAML file.")]
-DatasetOption = Annotated[str | None, typer.Option(help="Dataset; without a suite, an ad-hoc suite of it.")]
-CategoriesOption = Annotated[str, typer.Option(help="Categories, separated by commas.")]
-ProtocolOption = Annotated[str | None, typer.Option(help="How images are split; see `list protocols`.")]
-SeedsOption = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
-ThresholdOption = Annotated[str | None, typer.Option(help="Rule: youden, f1, fpr, normal_quantile or fixed.")]
-SettingsOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A parameter, as in cam.epochs=5 or kfold.k=3; repeatable.")
+from anomalybench.bench import request as requests
+from anomalybench.bench.request import Names, Request
+
+SuiteArgument = Annotated[
+    str | None, typer.Argument(metavar="[SUITE]", help="A suite's name or YAML file, or the name of a run.")
 ]
-ExplainOption = Annotated[
-    int | None, typer.Option(min=0, help="Measure insertion and deletion on that many defective images of a job.")
+WantedArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME or RESULT]...",
+        help="Suites, names of runs, or results by the beginning of their id; default: all.",
+    ),
 ]
-FeatureStoreOption = Annotated[
-    float, typer.Option("--feature-store", metavar="GB", min=0, help="Disk for frozen features; 0 keeps none.")
-]
-WorkersOption = Annotated[int, typer.Option(metavar="N", help="Processes side by side on this machine.")]
-ClusterOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://host:8786; or local.")
-]
-ShardOption = Annotated[
-    str | None, typer.Option("--shard", metavar="I/N", help="Only part I of the N into which the jobs fall.")
-]
-TimeoutOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="A job that takes longer has failed.")]
-GroupByOption = Annotated[
-    str | None,
-    typer.Option(metavar="REGEX", help="Images whose paths match it alike show one object and are never torn apart."),
-]
-DataOption = Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
+DataOption = Annotated[Path | None, typer.Option(help=requests.options()["data"].help)]
+ResultsOption = Annotated[Path, typer.Option("--results", help=requests.options()["results"].help)]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the report page in a browser.")]
 RESULTS = Path("results")
+_LISTS = (Names, tuple[int, ...])
 
 
-def split(text: str) -> list[str]:
-    """Names separated by commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+def with_request(*names: str, suite_argument: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a request: its first parameter becomes one.
+
+    Args:
+        names: Fields of the request; all of them if none are named.
+        suite_argument: The suite is an argument instead of an option.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        fields = [one for one in dataclasses.fields(Request) if not names or one.name in names]
+        made = [_parameter(one, suite_argument=suite_argument) for one in fields]
+
+        @functools.wraps(command)
+        def called(**values: Any) -> None:
+            chosen = {name: _read(name, values.pop(name)) for name in [one.name for one in fields]}
+            command(Request(**{name: value for name, value in chosen.items() if value is not None}), **values)
+
+        parameters = [*own, *made] if not suite_argument else [*made, *own]
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return decorate
 
 
-def seeds(text: str) -> list[int]:
-    """Whole numbers separated by commas."""
+def _parameter(one: "dataclasses.Field[Any]", *, suite_argument: bool) -> inspect.Parameter:
+    """A field of the request as typer wants it."""
+    option, kind = requests.options()[one.name], get_type_hints(Request)[one.name]
+    default: Any = one.default
+    flag = option.flag or f"--{one.name.replace('_', '-')}"
+    if kind in _LISTS:
+        kind, default = str, ""
+    elif one.name == "params":
+        kind, default = list[str] | None, None
+    elif kind is bool:
+        flag = f"{flag}/--no-{one.name}" if one.default else flag
+    annotation: Any = Annotated[kind, typer.Option(flag, help=option.help, metavar=option.metavar or None)]
+    if one.name == "suite" and suite_argument:
+        annotation = SuiteArgument
+    return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _read(name: str, value: Any) -> Any:
+    """A value as the command line gives it, as the request wants it."""
+    kind = get_type_hints(Request)[name]
+    if name == "params":
+        return _settings(value or [])
+    if kind not in _LISTS:
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    return tuple(parts) if kind == Names else _numbers(name, value, parts)
+
+
+def _numbers(name: str, text: str, parts: list[str]) -> tuple[int, ...]:
     from anomalybench.core.errors import UsageError
 
     try:
-        return [int(part) for part in split(text)]
+        return tuple(int(part) for part in parts)
     except ValueError:
-        raise UsageError(f"--seeds {text}: write whole numbers separated by commas, as in --seeds 0,1,2.") from None
+        raise UsageError(f"--{name} {text}: write whole numbers separated by commas, as in --{name} 0,1,2.") from None
 
 
-def settings(texts: list[str] | None) -> dict[str, Any]:
+def _settings(texts: list[str]) -> Mapping[str, Any]:
     """Values by NAME.PARAMETER, read as YAML."""
-    import yaml
-
     from anomalybench.core.errors import UsageError
+    from anomalybench.core.yaml_text import read_yaml
 
     values = {}
-    for text in texts or []:
+    for text in texts:
         key, equals, value = text.partition("=")
-        try:
-            values[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            equals = ""
         if not equals:
             raise UsageError(f"--set {text}: write NAME.PARAMETER=VALUE, as in --set cam.epochs=5.")
+        values[key.strip()] = read_yaml(value, f"--set {text}")
     return values

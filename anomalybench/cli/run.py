@@ -1,161 +1,137 @@
-"""Commands that make results: `run` from methods, `score` from another tool's scores."""
+"""Commands that make results: `run` from methods, `score` from another tool's scores, `measure` from what is stored."""
 
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalybench.cli import console, options, page
+from anomalybench.bench.request import Request
+from anomalybench.cli import console, options
 
 if TYPE_CHECKING:
-    from anomalybench.bench.executor import Finished, Plan
-    from anomalybench.bench.settings import Settings
-    from anomalybench.bench.store import Store
-    from anomalybench.bench.suite import Request, Suite
-    from anomalybench.core.job import Record
+    from anomalybench.bench.executors import Finished, Plan
+    from anomalybench.bench.session import Session
 
 
+@options.with_request(suite_argument=True)
 def run(
-    suite: options.SuiteArgument = None,
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "",
-    dataset: options.DatasetOption = None,
-    categories: options.CategoriesOption = "",
-    protocol: options.ProtocolOption = None,
-    seeds: options.SeedsOption = "",
-    threshold: options.ThresholdOption = None,
-    explain: options.ExplainOption = None,
-    settings: options.SettingsOption = None,
-    group_by: options.GroupByOption = None,
-    data: options.DataOption = None,
-    results: options.ResultsOption = options.RESULTS,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    feature_gb: options.FeatureStoreOption = 20.0,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is already done.")] = False,
-    workers: options.WorkersOption = 1,
-    cluster: options.ClusterOption = None,
-    part: options.ShardOption = None,
-    timeout: options.TimeoutOption = None,
+    request: Request,
     open_: options.OpenOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the suite, print the jobs, run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check suite, data and parameters, print the jobs, run nothing.")
+    ] = False,
 ) -> None:
-    """Run methods on images and write leaderboards. Without a suite or dataset: [b]quickstart[/b].
+    """Run methods on images and write leaderboards. Without a suite, dataset or data: [b]quickstart[/b].
 
     What is done already is not run again. Exit code 0: all went well, 1: a job failed, 2: bad input, named.
     """
-    from anomalybench.bench.settings import Settings, shard
-    from anomalybench.bench.suite import Request, load
-    from anomalybench.core import places
+    with console.status() as say:
+        say("reading options")
+        from anomalybench.bench.session import Session
 
-    request = Request(
-        suite=suite, methods=options.split(methods), dataset=dataset, categories=options.split(categories),
-        protocol=protocol, seeds=options.seeds(seeds), threshold=threshold, explain=explain,
-        params=options.settings(settings), group_by=group_by, data=places.data(data),
-    )  # fmt: skip
-    loaded, how = load(request), Settings(device, feature_gb, timeout, workers, cluster)
+        session = Session(request)
+        say("reading images")
+        plan = session.plan()
+        remarks = session.remarks()
+    for remark in remarks:
+        console.remark(remark)
     if dry_run:
-        console.print_jobs(shard(loaded.jobs, part))
+        console.print_jobs(plan)
     else:
-        _run(loaded, request, results, how, part, force=force, open_=open_)
+        _run(session, plan, open_=open_)
 
 
+@options.with_request(
+    "suite", "dataset", "categories", "protocol", "seeds", "threshold", "params", "group_by", "data", "results"
+)
 def score(
+    request: Request,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet file with the columns path and score.")],
     name: Annotated[str, typer.Option(help="What the tables call it: external:NAME.")],
-    suite: options.SuiteOption = None,
-    dataset: options.DatasetOption = None,
-    categories: options.CategoriesOption = "",
-    protocol: options.ProtocolOption = None,
-    seeds: options.SeedsOption = "",
-    threshold: options.ThresholdOption = None,
-    settings: options.SettingsOption = None,
-    group_by: options.GroupByOption = None,
     maps: Annotated[
         Path | None, typer.Option(help="Folder of anomaly maps: that of a/b.png is a/b.npy, a/b.tiff or a/b.tif.")
     ] = None,
     learns_from: Annotated[
         str | None, typer.Option(metavar="nothing|normals|labels|masks", help="What the tool was trained on, if known.")
     ] = None,
-    data: options.DataOption = None,
-    results: options.ResultsOption = options.RESULTS,
 ) -> None:
     """Measure scores that another tool made, on the same split and with the same thresholds and metrics as methods.
 
     Paths are relative to the dataset's folder. Train the tool on the train part alone: `data split` writes it down.
     """
     from anomalybench.bench import external
-    from anomalybench.bench.store import Store
-    from anomalybench.bench.suite import Request, load
-    from anomalybench.core import places
+    from anomalybench.bench.session import Session
     from anomalybench.core.errors import UsageError
+    from anomalybench.report.outputs import write_tables
 
-    if suite is None and dataset is None:
+    if request.suite is None and request.dataset is None and request.data is None:
         raise UsageError("score: name the images, as in --dataset mvtec_ad or --suite quickstart.")
-    request = Request(
-        suite=suite, dataset=dataset, categories=options.split(categories), protocol=protocol,
-        seeds=options.seeds(seeds), threshold=threshold, params=options.settings(settings), group_by=group_by,
-        data=places.data(data),
-    )  # fmt: skip
-    store, loaded = Store(results), load(request, external.choice(name))
-    store.check_writable()
-    for outcome in external.outcomes(loaded.jobs, request.data, file, maps, learns_from):
-        store.put(outcome)
-    _write_tables(loaded.name, store.beside(loaded.jobs), store)
+    session = Session(request, external.choice(name))
+    session.store.check_writable()
+    for outcome in external.outcomes(session, file, maps, learns_from):
+        session.store.put(outcome)
+    results = session.store.beside(session.results(()))
+    outputs = write_tables(session.suite.name, results, session.store)
+    console.print_leaderboard(outputs.tables)
+    console.print_files([*outputs.files, session.store.runs])
 
 
-def _run(
-    suite: "Suite",
-    request: "Request",
-    results: Path,
-    settings: "Settings",
-    part: str | None,
-    *,
-    force: bool,
-    open_: bool,
-) -> None:
-    from anomalybench.bench import executor
-    from anomalybench.bench.external import PREFIX
-    from anomalybench.bench.settings import shard
-    from anomalybench.bench.store import Store
+def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
+    from anomalybench.report.outputs import write_page, write_tables
 
-    store, jobs = Store(results), shard(suite.jobs, part)
-    settings.check_device()
-    store.check_writable()
-    todo = executor.plan(jobs, store, request.data, force=force)
-    finished = _follow(todo, store, settings)
-    records = [*executor.records(suite.jobs, finished, store), *store.beside(jobs, f"{PREFIX}*")]
-    _write_tables(suite.name, records, store)
-    page.write_after_run(suite.name, records, store, open_=open_)
-    for item in finished:
-        for note in item.record.notes:
-            console.warn(f"{item.job}: {note}")
-    failed = [f for f in finished if f.record.status == "failed"]
-    for job in failed:
-        console.console(stderr=True).print(
-            f"[bold red]Failed:[/] {console.plain(job.job)}: {console.plain(job.record.error)}", soft_wrap=True
-        )
+    finished = _follow(session, plan)
+    results = session.results(finished)
+    failed = [item for item in finished if item.record.status == "failed"]
+    if any(result.measurement is not None for result in results):
+        outputs = write_tables(session.suite.name, results, session.store)
+        console.print_leaderboard(outputs.tables)
+        console.print_files([*outputs.files, session.store.runs])
+        console.show_page(write_page(session.suite.name, results, session.store, outputs.tables), open_=open_)
+        _print_notes(finished)
+    _print_reasons(finished, "skipped", "[bold yellow]Skipped:[/]")
+    _print_reasons(finished, "failed", "[bold red]Failed:[/]")
     if failed:
-        sys.exit(2 if all(f.record.bad_input for f in failed) else 1)
+        sys.exit(2 if all(item.record.bad_input for item in failed) else 1)
 
 
-def _follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished]":
+def _print_notes(finished: "list[Finished]") -> None:
+    """Each note once, with the jobs that it is about."""
+    about: dict[str, list[str]] = {}
+    for item in finished:
+        for measurement in item.record.measurements[-1:]:
+            for note in (*item.record.notes, *measurement.notes):
+                about.setdefault(note, []).append(str(item.job))
+    for note, jobs in about.items():
+        console.warn(f"{note} ({_named(jobs)})")
+
+
+def _print_reasons(finished: "list[Finished]", status: str, label: str) -> None:
+    """Each reason once, with the jobs that it ended."""
+    about: dict[str, list[str]] = {}
+    for item in finished:
+        if item.record.status == status:
+            about.setdefault(str(item.record.error), []).append(str(item.job))
+    for reason, jobs in about.items():
+        console.error(label, f"{_named(jobs)}: {reason}")
+
+
+def _named(jobs: list[str]) -> str:
+    counts = Counter(jobs)
+    more = f" and {len(counts) - 3} more jobs" if len(counts) > 3 else ""
+    return ", ".join(list(counts)[:3]) + more
+
+
+def _follow(session: "Session", plan: "Plan") -> "list[Finished]":
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send it first: as Ctrl-C
+    finished: list[Finished] = []
     try:
-        return console.follow(todo, store, settings)
+        console.follow(session, plan, finished)
     except KeyboardInterrupt:
-        done = sum(store.get(job) is not None for job in todo.jobs)
-        console.console(stderr=True).print(
-            f"\nInterrupted with {done} of {len(todo.jobs)} jobs done. The same command goes on."
-        )
+        console.error("", f"\nInterrupted with {len(finished)} of {len(plan.jobs)} jobs done. The same command goes on.")
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-
-
-def _write_tables(name: str, records: "list[Record]", store: "Store") -> None:
-    from anomalybench.report import leaderboard as report
-
-    tables = report.build(records, store.resample(record.job for record in records))
-    console.print_leaderboard(tables.leaderboard)
-    console.print_files([*report.write(tables, store.results, name), store.runs])
+    return finished

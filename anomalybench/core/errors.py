@@ -1,7 +1,13 @@
 """Expected errors: what is wrong, where, and what to do about it. They are shown without a traceback."""
 
 import difflib
+import reprlib
+import sys
+import traceback
 from collections.abc import Iterable
+from pathlib import PurePath
+
+_BENCH = "anomalybench.bench"
 
 
 class AnomalyBenchError(Exception):
@@ -38,3 +44,49 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     hint = f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(options) or 'none'}."
     return UsageError(f"unknown {kind} '{name}'. {hint}")
+
+
+def described(error: BaseException) -> str:
+    """An error in words: one of ours by its text alone; another with its kind and with the line of the plugin.
+
+    The line is the innermost one of the package that `anomalybench.bench` has called, as in
+    `ZeroDivisionError: division by zero (mymethod.py, line 12)`; there is none where bench itself raised the error.
+    """
+    if isinstance(error, AnomalyBenchError):
+        return str(error)
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = [
+        (str(frame.f_globals.get("__name__")), PurePath(frame.f_code.co_filename).name, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    inner = max((i + 1 for i, (module, _, _) in enumerate(frames) if f"{module}.".startswith(f"{_BENCH}.")), default=0)
+    called = frames[inner:]
+    package = called[0][0].partition(".")[0] if called else ""
+    own = [f" ({file}, line {line})" for module, file, line in called if module.partition(".")[0] == package]
+    return text + (own[-1] if own else "")
+
+
+class _Short(reprlib.Repr):
+    """Never builds the text of a whole value, unlike `repr(value)[:n]`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 80, 80
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Numbers that Python refuses to write out are named by their size."""
+        limit = sys.get_int_max_str_digits() or 4300
+        return super().repr_int(x, level) if x.bit_length() < 3 * limit else f"a number of {x.bit_length()} bits"
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        """The start of long bytes."""
+        return repr(x) if len(x) <= self.maxother else f"{x[: self.maxother]!r}..."
+
+
+_SHORT = _Short()
+
+
+def shortened(value: object, length: int = 80) -> str:
+    """A value as Python writes it, for an error: at most `length` characters, however large or nested it is."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -1,4 +1,4 @@
-"""Leaderboards: pandas tables derived from records. Positive = anomalous in every column."""
+"""Leaderboards: pandas tables derived from results. Positive = anomalous in every column."""
 
 import functools
 import json
@@ -11,37 +11,31 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from anomalybench.core.job import Choice, Job, Record
+from anomalybench.bench.store import safe_name
+from anomalybench.bench.suite import FLOORS
+from anomalybench.core.files import write_text
+from anomalybench.core.job import Choice
+from anomalybench.core.record import Result, rule_name
+from anomalybench.evaluate import catalogue
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
-from anomalybench.report.files import write_text
 
-_MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
-_PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
-_MORE_PIXELS = [
-    "pixel_f1_max", "relevance_mass", "box_precision_0.3", "box_precision_0.5", "box_recall_0.3", "box_recall_0.5",
-    "n_without_mask", "insertion_auc", "deletion_auc",
-]  # fmt: skip
+_IMAGES = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level == "image"]
+_MAPS = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level != "image"]
+_MEANS = [*_IMAGES, *_MAPS]
 _COSTS = ["fit_s", "predict_ms_per_image", "params_m"]
-_SURE = ["auroc", "balanced_accuracy"]
+_SURE = catalogue.names(shown_in="limits")
 """Metrics whose intervals the summary holds; a job's row has those of all metrics that have one."""
 _LIMITS = [f"{name}_{end}" for name in _SURE for end in ("low", "high")]
-FLOORS = ("random", "brightness", "pixel_knn")
-"""Methods that nothing worth its cost may fail to beat."""
 SUMMARY_COLUMNS = [
-    "method", "supervision", "dataset", "protocol", "status", "n_categories", *_MEANS, *_COSTS, *_LIMITS,
-    "tied_with_best", "below_floor", *_PIXELS, "published", "n_notes", "positive",
+    "method", "supervision", "dataset", "protocol", "status", "n_categories", *_IMAGES, *_COSTS, *_LIMITS,
+    "tied_with_best", "above_floors", *_MAPS, "published", "n_notes", "positive",
 ]  # fmt: skip
-_METRICS = [
-    "auroc", "average_precision", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "fpr",
-    "fnr", "mcc", "tp", "fp", "tn", "fn", "oracle_balanced_accuracy", "oracle_threshold",
-]  # fmt: skip
-_JOB_SURE = [*_SURE, "average_precision", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05"]
-_JOB_LIMITS = [f"{name}_{end}" for name in _JOB_SURE for end in ("low", "high")]
+_JOB_LIMITS = [f"{name}_{end}" for name in catalogue.names(has_interval=True) for end in ("low", "high")]
 JOB_COLUMNS = [
     "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
-    "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *_METRICS, *_PIXELS, *_MORE_PIXELS,
-    *_JOB_LIMITS, "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "published", "notes", "positive", "job",
+    "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *catalogue.METRICS, *_JOB_LIMITS,
+    "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "published", "notes", "positive", "fingerprint", "job",
     "error",
 ]  # fmt: skip
 
@@ -51,37 +45,39 @@ class Tables(NamedTuple):
 
     Attributes:
         leaderboard: One row per method and dataset: means over categories of means over folds and seeds.
-        by_category: One row per job.
+        by_category: One row per job and threshold rule; `job` is the result's id.
     """
 
     leaderboard: pd.DataFrame
     by_category: pd.DataFrame
 
 
-def build(records: Iterable[Record], resamples: Resamples = lambda job, metric: None) -> Tables:
-    """Both tables from records, in an order that does not depend on theirs.
+def build(results: Iterable[Result], resamples: Resamples = lambda job, metric: None) -> Tables:
+    """Both tables from results, in an order that does not depend on theirs.
 
     Args:
-        records: What jobs left.
-        resamples: Where to find a job's metric in every resample of its test images; without, nothing is known of
+        results: What jobs left.
+        resamples: Where to find a result's metric in every resample of its test images; without, nothing is known of
             ties, and of means only balanced accuracy has an interval, from the counts of images.
     """
-    newest = _newest(records)
+    newest = _newest(results)
     known = published.read()
-    methods = _labels([r.job.method for r in newest])
-    datasets = _labels([r.job.dataset for r in newest])
-    splits = [_split(r.job) for r in newest]
+    methods = _labels([r.record.job.method for r in newest])
+    datasets = _labels([r.record.job.dataset for r in newest])
+    splits = [_split(r) for r in newest]
     protocols = _labels(splits)
+    other = other_images(newest)
     rows = [
-        {**_row(record), "method": methods(record.job.method), "dataset": datasets(record.job.dataset),
-         "protocol": protocols(split), "published": published.of(known, [record])}
-        for record, split in zip(newest, splits, strict=True)
+        {**_row(result), "method": methods(result.record.job.method), "protocol": protocols(split),
+         "dataset": datasets(result.record.job.dataset) + other.get(result.id, ""),
+         "published": published.of(known, [result.record])}
+        for result, split in zip(newest, splits, strict=True)
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=JOB_COLUMNS)
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
     whole = defaultdict(list)
-    for record, row in zip(newest, rows, strict=True):
-        whole[row["method"], row["dataset"], row["protocol"]].append(record)
+    for result, row in zip(newest, rows, strict=True):
+        whole[row["method"], row["dataset"], row["protocol"]].append(result.record)
     said = {key: published.of(known, group, mean=True) for key, group in whole.items()}
     return Tables(summary(jobs, functools.cache(resamples), said), jobs)
 
@@ -92,75 +88,116 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     Raises:
         StoreError: The folder cannot be written.
     """
-    folder = results / "leaderboards"
-    files = [folder / f"{name}.csv", folder / f"{name}_by_category.csv"]
+    folder, stem = results / "leaderboards", safe_name(name)
+    files = [folder / f"{stem}.csv", folder / f"{stem}_by_category.csv"]
     for file, table in zip(files, tables, strict=True):
         write_text(file, table.to_csv(index=False))
     return files
 
 
-def _newest(records: Iterable[Record]) -> list[Record]:
-    """For jobs alike but for their method's version, the record of the highest; likewise for `explain`."""
-    newest: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: (record.job.version, record.job.explain)):
-        newest[record.job.model_copy(update={"version": 0, "explain": 0}).id] = record
+def other_images(results: Sequence[Result]) -> dict[str, str]:
+    """What is added to the dataset's name of results that were not measured on the latest images of their category.
+
+    Results on different images are not comparable, even where dataset and category have the same name.
+    """
+    latest: dict[tuple[str, str], tuple[str, str]] = {}
+    for result in results:
+        record = result.record
+        now = record.environment.get("date", ""), record.fingerprint
+        latest[_category(result)] = max(latest.get(_category(result), now), now)
+    return {
+        result.id: f" (images {result.record.fingerprint[:8]})"
+        for result in results
+        if latest[_category(result)][1] != result.record.fingerprint
+    }
+
+
+def remark_on_images(results: Sequence[Result]) -> str | None:
+    """A sentence where `other_images` has found some."""
+    other = set(other_images(_newest(results)).values())
+    if not other:
+        return None
+    return (
+        f"results on {len(other)} other sets of images of the same name are rows of their own: {', '.join(sorted(other))}"
+        ". Only rows of the same images can be compared."
+    )
+
+
+def _category(result: Result) -> tuple[str, str]:
+    job = result.record.job
+    return json.dumps(job.dataset.identity), job.category
+
+
+def _newest(results: Iterable[Result]) -> list[Result]:
+    """For results alike but for their method's version, the one of the highest."""
+    newest: dict[str, Result] = {}
+    for result in sorted(results, key=lambda one: one.record.job.version):
+        same = result.record.job.model_copy(update={"version": 0}).id
+        newest[f"{same} {result.record.fingerprint} {rule_of(result)}"] = result
     return list(newest.values())
 
 
-def _split(job: Job) -> Choice:
+def rule_of(result: Result) -> str:
+    """Name of the threshold rule that was asked for."""
+    return rule_name(None if result.measurement is None else result.measurement.choice)
+
+
+def _split(result: Result) -> Choice:
     """Protocol and threshold rule as one choice: jobs that differ in either are not averaged."""
-    rule = job.threshold
-    said = "default" if rule is None else ", ".join([rule.name, *(f"{k} {v}" for k, v in sorted(rule.params.items()))])
-    return job.protocol.model_copy(update={"params": {**job.protocol.params, "threshold": said}})
+    protocol = result.record.job.protocol
+    return protocol.model_copy(update={"params": {**protocol.params, "threshold": rule_of(result)}})
 
 
 def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
-    """Names for a table: the plain name, plus the parameters that tell choices of the same name apart."""
+    """Names for a table: the plain name, plus the parameters that tell choices of the same name apart.
+
+    The user's own folder is called by its name. A parameter that an older choice does not know is at its default.
+    """
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     for choice in choices:
-        variants.setdefault(choice.name, {})[json.dumps(choice.params, sort_keys=True)] = choice.params
+        variants.setdefault(_called(choice), {})[json.dumps(choice.params, sort_keys=True)] = choice.params
 
     @functools.cache
     def label(name: str, params: str) -> str:
         chosen, others = variants[name][params], variants[name].values()
-        telling = [k for k, v in sorted(chosen.items()) if any(k not in p or p[k] != v for p in others)]
+        telling = [k for k, v in sorted(chosen.items()) if any(p.get(k, v) != v for p in others)]
         return f"{name}({', '.join(f'{k}={chosen[k]}' for k in telling)})" if telling else name
 
-    return lambda choice: label(choice.name, json.dumps(choice.params, sort_keys=True))
+    return lambda choice: label(_called(choice), json.dumps(choice.params, sort_keys=True))
 
 
-def _row(record: Record) -> dict[str, Any]:
-    counts = (
-        {f"n_{name}": value for name, value in record.counts.model_dump().items() if name != "images"}
-        if record.metrics
-        else {}
-    )
-    return {
+def _called(choice: Choice) -> str:
+    return str(choice.params.get("name") or choice.name)
+
+
+def _row(result: Result) -> dict[str, Any]:
+    record, measurement = result.record, result.measurement
+    row = {
         "supervision": record.supervision,
         "category": record.job.category,
         "seed": record.job.seed,
         "fold": record.job.fold,
         "status": record.status,
-        "threshold": record.threshold,
-        "threshold_rule": record.threshold_rule,
-        "accuracy_by_defect": json.dumps(record.accuracy_by_defect) if record.accuracy_by_defect else None,
-        "notes": "; ".join(record.notes) or None,
+        "notes": "; ".join(result.notes) or None,
         "positive": "anomalous",
-        "job": record.job.id,
+        "fingerprint": record.fingerprint,
+        "job": result.id,
         "error": record.error,
-        **counts,
-        **record.metrics,
-        **{name: record.pixel_metrics.get(name) for name in [*_PIXELS, *_MORE_PIXELS]},
-        **_limits(record),
         **record.costs.model_dump(),
     }
-
-
-def _limits(record: Record) -> dict[str, float]:
-    return {
+    if measurement is None:
+        return row
+    counts = {f"n_{name}": value for name, value in record.counts.model_dump().items() if name != "images"}
+    by_defect = measurement.accuracy_by_defect
+    limits = {
         f"{name}_{end}": value
-        for name, both in record.intervals.items()
+        for name, both in measurement.intervals.items()
         for end, value in zip(("low", "high"), both, strict=True)
+    }
+    return row | counts | limits | dict(result.metrics) | {
+        "threshold": measurement.threshold,
+        "threshold_rule": measurement.rule,
+        "accuracy_by_defect": json.dumps(by_defect) if by_defect else None,
     }
 
 
@@ -194,7 +231,7 @@ def summary(
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:
-    means = {name: mean_of_means(good, name) for name in [*_MEANS, *_COSTS, *_PIXELS]}
+    means = {name: mean_of_means(good, name) for name in [*_MEANS, *_COSTS]}
     limits: dict[str, float] = {}
     for metric in _SURE:
         low, high = comparison.mean_interval(good, metric, resamples)

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from anomalybench.bench.store import RECORD, Store, safe_name
+from anomalybench.core.files import write_text
 from anomalybench.core.job import Record
 from anomalybench.report import page_data
-from anomalybench.report.files import write_text
 
 _SCRIPTS = ("dom", "charts", "leaderboard", "overview", "job", "gallery", "viewer", "main")
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anomalybench.core.leftovers import sweep
+from anomalybench.core.files import sweep
 from anomalybench.core.method import Images
 from anomalybench.vision import images as vision
 from anomalybench.vision.inference import Run, Tapped, engine

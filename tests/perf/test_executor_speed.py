@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from anomalybench.bench import executor
+from anomalybench.bench import executors
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
 from anomalybench.bench.suite import Request, load
@@ -15,7 +15,7 @@ WAYS = {"here": Settings(), "processes": Settings(workers=2), "dask": Settings(w
 def run(settings, jobs, folders):
     store = Store(next(folders))
     store.check_writable()
-    return list(executor.run(executor.plan(jobs, store, None, force=False), store, settings))
+    return list(executors.run(executors.plan(jobs, store, None, force=False), store, settings))
 
 
 def jobs(n):

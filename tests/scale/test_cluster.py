@@ -12,8 +12,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from anomalybench.bench import cluster
-from anomalybench.bench.executor import Task
+from anomalybench.bench.executors import Task
+from anomalybench.bench.executors import dask as cluster
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
 from anomalybench.core.job import Choice, Job
@@ -174,15 +174,15 @@ class Scheduler:
 def test_a_job_is_not_given_for_ever_to_workers_that_go_away(tmp_path):
     toy = Choice(name="toy")
     job = Job(method=toy, version=1, dataset=toy, category="a", protocol=toy, seed=0)
-    out = cluster._Out(Scheduler(), None, Store(tmp_path), Settings())
+    submitted = cluster._Submitted(Scheduler(), None, Store(tmp_path), Settings())
     ends = []
     for attempt in range(3):
-        out.running[attempt] = cluster._Given(Task(job, "fingerprint"), {"tcp://gone"})
-        [task] = out.stranded(out.threads())
-        ends.append(out.given_up(task))
+        submitted.running[attempt] = cluster._Running(Task(job, "fingerprint"), {"tcp://gone"})
+        [task] = submitted.stranded(submitted.threads())
+        ends.append(submitted.given_up(task))
     assert ends[:2] == [None, None]
     assert "went away 3 times" in ends[2].record.error
-    assert not out.running
+    assert not submitted.running
 
 
 def test_a_cluster_that_is_not_there_is_refused(probe, command, cli, tmp_path, monkeypatch):

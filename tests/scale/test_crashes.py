@@ -26,7 +26,7 @@ def cli_main(arguments):
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="starts fifty processes fast")
 def test_nothing_is_lost_or_done_twice(probe, command, cli, tables, fits, tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["anomalybench.bench.executor", "anomalybench.report.leaderboard"])
+    context.set_forkserver_preload(["anomalybench.bench.executors", "anomalybench.report.leaderboard"])
     chance, kills, campaigns = random.Random(0), 0, []
     while kills < ROUNDS:
         results = tmp_path / f"campaign {len(campaigns)}"

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from anomalybench.bench.store import Store
-from anomalybench.core.leftovers import sweep
+from anomalybench.core.files import sweep
 
 
 @pytest.fixture

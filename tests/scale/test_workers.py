@@ -20,7 +20,7 @@ def test_a_worker_that_dies_or_hangs_costs_only_its_job(probe, command, cli, tab
     for seed in (2, 3):
         assert f"Failed: probe synthetic/weave pooled seed {seed}: took longer than --timeout 2.0 s" in done.text
     assert fits() == {0: 3, 1: 1, 2: 1, 3: 1, 4: 1}
-    assert [child for child in psutil.Process().children() if "popen_loky" in " ".join(child.cmdline())] == []
+    assert [child for child in psutil.Process().children() if "executors.worker" in " ".join(child.cmdline())] == []
 
     assert cli(*command(5, "--results", tmp_path / "here")).exit_code == 0
     ours, theirs = (tables(tmp_path / name).drop(columns=["job"]) for name in ("results", "here"))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anomalybench.core.leftovers import sweep
+from anomalybench.core.files import sweep
 
 FILE = "index.parquet"
 _ROWS = 1000

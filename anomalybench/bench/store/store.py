@@ -227,10 +227,15 @@ class Store:
     def put(self, outcome: Outcome) -> Record:
         """Write an outcome, replacing the job's earlier one on the same images; returns the record with its files.
 
+        A job that has failed does not replace a result.
+
         Raises:
             StoreError: The folder cannot be written.
         """
         record = outcome.record
+        if record.status == "failed" and (earlier := self.get(record.job, record.fingerprint)) is not None:
+            if earlier.status == "ok":
+                return record
         with self._replaced(record) as aside:
             if outcome.scores is not None:
                 outcome.scores.to_parquet(aside / SCORES, index=False)

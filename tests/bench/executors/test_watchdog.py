@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from anomalybench.bench.watchdog import TimeLimitError, limited
+from anomalybench.bench.executors.watchdog import TimeLimitError, limited
 
 
 def forever():
@@ -71,7 +71,7 @@ def test_work_that_ends_at_its_limit_is_done_or_stopped_and_nothing_comes_later(
 
 STUCK = """
 import os, re, time
-from anomalybench.bench.watchdog import limited
+from anomalybench.bench.executors.watchdog import limited
 limited({work}, 0.2, lambda: os._exit(7))
 """
 

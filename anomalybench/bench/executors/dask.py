@@ -5,19 +5,30 @@ truly running there.
 """
 
 import logging
+import signal
+import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from anomalybench.bench.executor import RETRIES, Finished, Plan, Task, look_up, lost, said, work_apart
-from anomalybench.bench.processes import THREADS, without_interrupts
+from anomalybench.bench.executors.tasks import (
+    RETRIES,
+    Finished,
+    MachineError,
+    Plan,
+    Progress,
+    Task,
+    look_up,
+    lost,
+    work_apart,
+)
+from anomalybench.bench.item_table import Source
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
-from anomalybench.core.errors import ClusterError, DataError, StoreError, UsageError
+from anomalybench.core.errors import ClusterError, StoreError, UsageError, described
 
 _CONNECT_S = 15
 _LOOK_AGAIN_S = 5
@@ -26,64 +37,65 @@ _SHARED_S = 60
 
 
 class _Answer(NamedTuple):
-    """What a worker has come to: a finished job, or why it cannot read the data."""
+    """What a worker has come to: a finished job, or why it cannot run it."""
 
     worker: str
     finished: Finished | None
     lacks: str = ""
 
 
-def dask(todo: Plan, store: Store, settings: Settings) -> Iterator[Finished]:
-    """Run tasks on the cluster that `settings.cluster` names; see `executor.run`."""
+def run(todo: Plan, store: Store, settings: Settings, progress: Progress) -> Iterator[Finished]:
+    """Run tasks on the cluster that `settings.cluster` names; see `executors.run`."""
     waiting = deque(todo.tasks)
     with ExitStack() as stack:
         client = _connect(stack, settings)
-        out = _Out(client, todo.data, store, settings)
+        submitted = _Submitted(client, todo.tables.source, store, settings)
         try:
-            while waiting or out.running:
-                threads = out.threads()
-                for task in out.stranded(threads):
-                    if finished := out.given_up(task):
+            while waiting or submitted.running:
+                threads = submitted.threads()
+                for task in submitted.stranded(threads):
+                    if finished := submitted.given_up(task):
                         yield finished
                     else:
                         waiting.append(task)
-                while waiting and len(out.running) < max(1, sum(threads.values())):
-                    out.submit(waiting.popleft(), threads)
-                for future in out.ended():
-                    task = out.running.pop(future).task
-                    if finished := out.settled(future, task, threads):
+                while waiting and len(submitted.running) < max(1, sum(threads.values())):
+                    submitted.submit(waiting.popleft(), threads)
+                for future in submitted.ended():
+                    task = submitted.running.pop(future).task
+                    if finished := submitted.settled(future, task, threads):
                         yield finished
                     else:
                         waiting.append(task)
         except (OSError, CancelledError) as error:
-            raise _gone() from error
+            raise _scheduler_lost() from error
         finally:
             if client.status == "running":
-                client.cancel(list(out.running))
+                client.cancel(list(submitted.running))
 
 
-class _Given(NamedTuple):
+class _Running(NamedTuple):
     """A task that is with the scheduler, and the workers that may run it; none means any."""
 
     task: Task
     workers: Collection[str]
 
 
-class _Out:
+class _Submitted:
     """What is with the scheduler.
 
     Attributes:
         running: Tasks by their futures.
     """
 
-    def __init__(self, client: Any, data: Path | None, store: Store, settings: Settings) -> None:
-        self.running: dict[Any, _Given] = {}
+    def __init__(self, client: Any, source: Source, store: Store, settings: Settings) -> None:
+        self.running: dict[Any, _Running] = {}
         self._client, self._store = client, store
-        self._rest = data and data.resolve(), Store(store.results.resolve()), settings
+        here = replace(source, data=source.data and source.data.resolve())
+        self._rest = here, Store(store.results.resolve()), settings
         wanted = settings.device == "auto" or settings.device.startswith("cuda")
         self._gpus = wanted and any("GPU" in worker["resources"] for worker in self._workers().values())
         self._lacking = defaultdict[str, set[str]](set)
-        """Workers that could not read a job's data, by its id."""
+        """Workers that could not run a job for lack of its data or code, by its id."""
         self._lost = Counter[str]()
 
     def threads(self) -> dict[str, int]:
@@ -92,13 +104,13 @@ class _Out:
         return {address: each["nthreads"] for address, each in workers if not self._gpus or "GPU" in each["resources"]}
 
     def submit(self, task: Task, threads: Collection[str]) -> None:
-        """Give a task to any worker, or to those that may have its data."""
+        """Give a task to any worker, or to those that may have its data and code."""
         lacking = self._lacking.get(task.job.id)
         workers = set(threads) - lacking if lacking else ()
         options: dict[str, Any] = {"workers": sorted(workers)} if workers else {}
         if self._gpus:
             options["resources"] = {"GPU": 1}
-        self.running[self._client.submit(_errand, task, *self._rest, pure=False, **options)] = _Given(task, workers)
+        self.running[self._client.submit(_run_task, task, *self._rest, pure=False, **options)] = _Running(task, workers)
 
     def stranded(self, threads: Collection[str]) -> list[Task]:
         """Take back tasks that wait for workers which are gone, as the scheduler would wait for ever."""
@@ -111,7 +123,7 @@ class _Out:
         self._lost[task.job.id] += 1
         if self._lost[task.job.id] <= RETRIES:
             return None
-        reason = f"the workers that have its data went away {RETRIES + 1} times; out of memory?"
+        reason = f"the workers that have its data and code went away {RETRIES + 1} times; out of memory?"
         return look_up(task, self._store) or lost(task, reason, self._store)
 
     def ended(self) -> list[Any]:
@@ -152,9 +164,9 @@ def _connect(stack: ExitStack, settings: Settings) -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     address: Any = settings.cluster
     if address == "local":
-        ours = {f"distributed.nanny.pre-spawn-environ.{name}": settings.threads for name in THREADS}
+        ours = {f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in settings.environment.items()}
         stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES, **ours}))
-        with without_interrupts():
+        with _without_interrupts():
             address = LocalCluster(
                 settings.workers,
                 threads_per_worker=1,
@@ -176,13 +188,13 @@ def _connect(stack: ExitStack, settings: Settings) -> Any:
     return client
 
 
-def _errand(task: Task, data: Path | None, store: Store, settings: Settings) -> _Answer:
+def _run_task(task: Task, source: Source, store: Store, settings: Settings) -> _Answer:
     """What runs on a worker."""
     from distributed import get_worker
 
     try:
-        return _Answer(get_worker().address, work_apart(task, data, store, settings))
-    except DataError as error:
+        return _Answer(get_worker().address, work_apart(task, source, store, settings))
+    except MachineError as error:
         return _Answer(get_worker().address, None, str(error))
 
 
@@ -191,7 +203,7 @@ def _answer(future: Any, task: Task, store: Store) -> Finished | _Answer:
     from distributed import KilledWorker
 
     if future.status in ("cancelled", "lost"):
-        raise _gone()
+        raise _scheduler_lost()
     error = future.exception()
     if error is None:
         answer: _Answer = future.result()
@@ -205,7 +217,7 @@ def _answer(future: Any, task: Task, store: Store) -> Finished | _Answer:
             f"its process died {error.allowed_failures + 1} times, at last {error.last_worker.address}; out of memory?"
         )
         return look_up(task, store) or lost(task, died, store)
-    return lost(task, said(error), store)
+    return lost(task, described(error), store)
 
 
 def _check_shared(worker: str, task: Task, store: Store) -> None:
@@ -220,5 +232,18 @@ def _check_shared(worker: str, task: Task, store: Store) -> None:
         time.sleep(0.2)
 
 
-def _gone() -> ClusterError:
+def _scheduler_lost() -> ClusterError:
     return ClusterError("The Dask scheduler was lost. What is done is kept; the same command goes on with the rest.")
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started in here do not hear Ctrl-C, which reaches all of a terminal: who started them answers it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)

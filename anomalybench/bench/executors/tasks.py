@@ -1,0 +1,218 @@
+"""What all executors share: tasks in, finished jobs out.
+
+Whatever the executor, a job runs through `work`, in a process that writes into the results folder itself: a finished
+job outlives the process that asked for it.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from anomalybench import __version__
+from anomalybench.bench.executors import watchdog
+from anomalybench.bench.item_table import ItemTable, ItemTables, Source
+from anomalybench.bench.measure import MEASURE_VERSION
+from anomalybench.bench.remeasure import complete
+from anomalybench.bench.runner import run_job, unfinished
+from anomalybench.bench.settings import Settings
+from anomalybench.bench.store import Outcome, Store
+from anomalybench.core import registry
+from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError, UsageError
+from anomalybench.core.job import EXTERNAL, Choice, Job
+from anomalybench.core.record import MeasureOptions, Record
+from anomalybench.vision import devices
+from anomalybench.vision.features import FeatureStore
+
+RETRIES = 2
+"""How often a job is run again whose process has died."""
+Progress = Callable[[Job, int, int], None]
+"""Called with (job, steps done, steps in all)."""
+
+
+class MachineError(AnomalyBenchError):
+    """This machine cannot run a job that another one may be able to run."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job to be run, or only to be measured where its fit is there already.
+
+    Attributes:
+        job: The job.
+        options: What to measure.
+        fingerprint: Of the images it is to be run on.
+        force: Fit it whatever there is, unless it is newer than `earlier`.
+        earlier: The job's record when the run was planned, if there was one.
+        package: Version of anomalybench that planned it.
+    """
+
+    job: Job
+    options: MeasureOptions
+    fingerprint: str
+    force: bool = False
+    earlier: Record | None = None
+    package: str = __version__
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job and its record.
+
+    Attributes:
+        job: The job.
+        record: What it left.
+        reused: The record was in the store already.
+    """
+
+    job: Job
+    record: Record
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which jobs of a list are done, and the images of all of them.
+
+    Attributes:
+        jobs: All jobs.
+        done: Records in the store that still hold, with everything measured that is asked for, by job id.
+        tasks: The other jobs.
+        tables: Items by dataset and category.
+    """
+
+    jobs: Sequence[Job]
+    done: dict[str, Record]
+    tasks: Sequence[Task]
+    tables: ItemTables
+
+    def table(self, job: Job) -> ItemTable:
+        """The items of the job's category."""
+        return self.tables.get(job.dataset, job.category)
+
+    @property
+    def n_fits(self) -> int:
+        """How many tasks have to fit."""
+        return sum(not fitted(task, task.earlier) for task in self.tasks)
+
+
+def work(
+    task: Task,
+    table: ItemTable,
+    store: Store,
+    settings: Settings,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    *,
+    own_process: bool = False,
+) -> Finished:
+    """Run one job, unless another run has finished it by now, and keep what it leaves.
+
+    Args:
+        task: What to run.
+        table: The items of the job's category.
+        store: Where results go.
+        settings: How.
+        progress: Called with (steps done, steps in all) while the method fits and predicts.
+        own_process: The process may be ended if the job does not stop at its time limit.
+
+    Raises:
+        StoreError: The outcome cannot be kept.
+    """
+    store.check_there()
+    folder = store.results / "work"
+    features = FeatureStore(folder / "features", int(settings.feature_gb * 1e9)) if settings.feature_gb else None
+    with devices.lent(settings.device) as device:
+        if finished := look_up(task, store):
+            return finished
+
+        record = store.get(task.job, task.fingerprint)
+        if record is not None and fitted(task, record):
+            return Finished(task.job, _measured(record, table, task, store, device), reused=True)
+
+        def late() -> Outcome:
+            return Outcome(unfinished(task.job, table, device, f"took longer than --timeout {settings.timeout} s"))
+
+        def stuck() -> None:
+            try:
+                store.put(late())
+            finally:
+                os._exit(1)
+
+        job = partial(run_job, task.job, table, task.options, device, progress, folder, features)
+        try:
+            outcome = watchdog.limited(job, settings.timeout, stuck if own_process else None)
+        except watchdog.TimeLimitError:
+            outcome = late()
+    store.check_there()
+    return Finished(task.job, store.put(outcome), reused=False)
+
+
+def work_apart(task: Task, source: Source, store: Store, settings: Settings) -> Finished:
+    """As `work`, in a process that did not plan the run: the same code and data must be here as where it was planned.
+
+    Raises:
+        MachineError: The data are not here, or are others; or the package or the method is of another version.
+        StoreError: The outcome cannot be kept.
+    """
+    try:
+        _check_code(task)
+        table = _table(task.job.dataset.model_dump_json(), task.job.category, source, task.fingerprint)
+    except (DataError, UsageError) as error:
+        raise MachineError(f"{socket.gethostname()}: {error}") from None
+    return work(task, table, store, settings, own_process=True)
+
+
+def _measured(record: Record, table: ItemTable, task: Task, store: Store, device: str) -> Record:
+    """What is asked for, measured on what is stored; why not, where it cannot be: the stored result stays as it is."""
+    try:
+        return complete(record, table, task.options, store, device)
+    except (DataError, StoreError) as error:
+        return unfinished(task.job, table, device, str(error), bad_input=True)
+
+
+def fitted(task: Task, record: Record | None) -> bool:
+    """Whether a record of the task's images makes a fit unnecessary."""
+    again = task.force and record == task.earlier
+    return record is not None and not again and record.fingerprint == task.fingerprint and record.holds(task.job)
+
+
+def look_up(task: Task, store: Store) -> Finished | None:
+    """What another process has left of a task since it was planned, if nothing is to be measured any more."""
+    record = store.get(task.job, task.fingerprint)
+    if record is None or record == task.earlier:
+        return None
+    failed = record.status == "failed"
+    if failed or (fitted(task, record) and record.measured(task.options, MEASURE_VERSION)):
+        return Finished(task.job, record, reused=True)
+    return None
+
+
+def lost(task: Task, reason: str, store: Store) -> Finished:
+    """Keep why a task has no outcome."""
+    record = Record(job=task.job, status="failed", error=reason, fingerprint=task.fingerprint)
+    return Finished(task.job, store.put(Outcome(record)), reused=False)
+
+
+def _check_code(task: Task) -> None:
+    """Fail where a job would be run by other code than its record says."""
+    if task.package != __version__:
+        raise UsageError(
+            f"anomalybench {__version__} is installed here, but the run was planned with {task.package}. Install the "
+            f"same on all machines: pip install 'anomalybench-vision=={task.package}'"
+        )
+    name, version = task.job.method.name, task.job.version
+    if name.startswith(EXTERNAL) or (here := registry.method(name).version) == version:
+        return
+    raise UsageError(
+        f"method '{name}' has version {here} here, but the run was planned with version {version}. Give all machines "
+        "the same file, restart their workers, and start the run again."
+    )
+
+
+@lru_cache(maxsize=16)
+def _table(dataset: str, category: str, source: Source, fingerprint: str) -> ItemTable:
+    table = ItemTables(source).get(Choice.model_validate_json(dataset), category)
+    if table.fingerprint != fingerprint:
+        raise DataError(f"{category} in {table.root} is not what the run was planned with. Give all machines the same.")
+    return table

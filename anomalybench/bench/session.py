@@ -1,0 +1,109 @@
+"""The one front door of command line and Python: from a request to finished jobs and their results."""
+
+from collections.abc import Generator, Iterable
+
+from anomalybench.bench import executors, suite
+from anomalybench.bench.executors import Finished, Plan
+from anomalybench.bench.executors.tasks import Progress
+from anomalybench.bench.item_table import ItemTables, Source, build_dataset
+from anomalybench.bench.request import Request
+from anomalybench.bench.settings import shard
+from anomalybench.bench.store import Store
+from anomalybench.bench.store.selection import Selection
+from anomalybench.bench.store.store import results_of
+from anomalybench.core import places
+from anomalybench.core.dataset import grouping, left_out_summary
+from anomalybench.core.job import EXTERNAL, Choice
+from anomalybench.core.record import Record, Result, rule_name
+
+
+class Session:
+    """What one command does.
+
+    Attributes:
+        request: What is asked for.
+        store: Where results lie.
+        tables: Items of the categories.
+        suite: The jobs.
+
+    Args:
+        request: What is asked for.
+        external: Instead of methods, a tool whose scores are read from a file.
+
+    Raises:
+        UsageError: A name, parameter or file that does not exist or does not fit.
+        DataError: Data are missing or broken.
+    """
+
+    def __init__(self, request: Request, external: Choice | None = None) -> None:
+        self.request = request
+        self.store = Store(request.results)
+        self.tables = ItemTables(Source(places.data(request.data), request.skip_unreadable))
+        self.suite = suite.load(request, self.tables, external)
+        self.settings = request.settings()
+
+    def plan(self) -> Plan:
+        """Find out what there is to do, and everything that would go wrong; nothing is written.
+
+        Raises:
+            UsageError: There is no such device, or a method refuses its parameters.
+            DataError: Images are missing or broken.
+            WeightsError: Weights that a method needs are missing.
+        """
+        jobs = shard(self.suite.jobs, self.request.shard)
+        found = executors.plan(jobs, self.suite.options, self.store, self.tables, force=self.request.force)
+        if found.n_fits:
+            self.settings.check_device()
+            for method in suite.built_methods(self.suite):
+                method.check()
+        return found
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the images before anything runs."""
+        said = [f"--data is read as {self.suite.understood}"] if self.suite.understood else []
+        for job in {(job.dataset.model_dump_json(), job.category): job for job in self.suite.jobs}.values():
+            table, plugin = self.tables.get(job.dataset, job.category), build_dataset(job.dataset)
+            where = f"{job.dataset.name}/{job.category}"
+            found = [grouping(table.items), left_out_summary(plugin.left_out(table.root, job.category))]
+            if table.skipped:
+                found.append(f"skipped as unreadable: {len(table.skipped)} files ({', '.join(list(table.skipped)[:3])})")
+            said += [f"{where}: {text}" for text in found if text]
+        return said
+
+    def run(self, plan: Plan, progress: Progress = lambda *_: None) -> Generator[Finished, None, None]:
+        """Run what is not done; what is done comes first. See `executors.run`."""
+        self.store.check_writable()
+        yield from executors.run(plan, self.store, self.settings, progress)
+
+    def results(self, finished: Iterable[Finished]) -> list[Result]:
+        """Results of all jobs after a run or a shard of one, with those of other tools on the same images.
+
+        What was run on images of the user's own is added to what was run on them under the same name before.
+        """
+        from_run = {item.job.id: item.record for item in finished}
+        records = []
+        for job in self.suite.jobs:
+            fingerprint = self.tables.get(job.dataset, job.category).fingerprint
+            record = from_run.get(job.id) or self.store.get(job, fingerprint)
+            records += [record] if record is not None else []
+        found = self.asked(records)
+        if self.suite.own:
+            found = Selection(self.store, self.suite.name).added(found)
+        return [*found, *(r for r in self.store.beside(found, f"{EXTERNAL}*") if r.id not in {one.id for one in found})]
+
+    def asked(self, records: Iterable[Record]) -> list[Result]:
+        """Of each record the measurement that was asked for."""
+        rule = rule_name(self.suite.options.threshold)
+        results = [result for record in records for result in results_of(record)]
+        return [r for r in results if r.measurement is None or r.measurement.name == rule]
+
+
+def stored(request: Request) -> tuple[str, list[Result], int]:
+    """Name of a suite, results of its jobs on the images that are there, and how many jobs have none."""
+    session = Session(request)
+    records = [
+        session.store.get(job, session.tables.get(job.dataset, job.category).fingerprint) for job in session.suite.jobs
+    ]
+    there = [record for record in records if record is not None]
+    return session.suite.name, session.asked(there), len(records) - len(there)
+

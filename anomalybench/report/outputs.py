@@ -1,0 +1,36 @@
+"""What a run leaves for people: tables, the list of results they are made of, and the page. Tables are built once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalybench.bench.store import Store
+from anomalybench.bench.store.selection import Selection
+from anomalybench.core.record import Result
+from anomalybench.report import leaderboard
+from anomalybench.report.leaderboard import Tables
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What was written.
+
+    Attributes:
+        tables: The tables.
+        files: Their CSV files.
+    """
+
+    tables: Tables
+    files: list[Path]
+
+
+def write_tables(name: str, results: Sequence[Result], store: Store) -> Outputs:
+    """Build the tables of results and write them under the name of their run.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    tables = leaderboard.build(results, store.resample(results))
+    files = leaderboard.write(tables, store.results, name)
+    Selection(store, name).write(results)
+    return Outputs(tables, files)
