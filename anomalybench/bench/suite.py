@@ -16,7 +16,7 @@ from anomalybench.core.errors import UsageError, unknown
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.split import PROTOCOLS, Protocol, Split
 from anomalybench.evaluate.thresholds import RULES, Rule
-from anomalybench.vision.images import check_files
+from anomalybench.vision.file_checks import check_files
 
 DEFAULT = "quickstart"
 AD_HOC = "adhoc"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from anomalybench.bench.data_check import check, to_json
+from anomalybench.inspection.data_check import check, to_json
 from anomalybench.core import registry
 from anomalybench.core.dataset import Dataset, Item
 from anomalybench.core.errors import UsageError
