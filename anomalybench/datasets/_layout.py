@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -120,12 +120,11 @@ def _works(layout: Layout) -> bool:
 
 def _readings(data: Path) -> Iterator[Layout]:
     """Ways to read a folder that its names suggest, the likeliest first."""
-    yield from _products(data)
-    yield from _manifests(data)
-    yield from _classes(data)
-    for inner in folders(data):
-        yield from _products(inner)
-        yield from (layout for layout in _classes(inner, guess=False))
+    products = list(_products(data))
+    yield from (*products, *_manifests(data), *_classes(data))
+    for inner in [] if products else folders(data):
+        for layout in (*_products(inner), *_classes(inner, guess=False)):
+            yield replace(layout, sure=False)  # there may be more of them, and images beside them
 
 
 def _products(data: Path) -> Iterator[Layout]:

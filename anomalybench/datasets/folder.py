@@ -96,8 +96,8 @@ class Folder(Dataset):
             good = False
         else:
             raise DataError(
-                f"{where}: label '{cells['label']}'. Write 0, normal, OK, good or pass; or 1, anomalous, defective, "
-                "NOK, NG, bad or fail."
+                f"{where}: label '{cells['label']}'. Write 0 or normal (OK, good, pass), 1 or anomalous "
+                "(defective, NOK, NG, bad, fail)."
             )
         if cells["split"] and cells["split"] not in _SPLITS:
             raise DataError(f"{where}: {unknown('split', cells['split'], _SPLITS)}")

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from anomalybench.datasets.synthetic import Synthetic
 from anomalybench.inspection import near_duplicates
-from anomalybench.vision.images import read_rgb
 from anomalybench.inspection.near_duplicates import Pair, candidates, find, perceptual_hash, thumbnail
+from anomalybench.vision.images import read_rgb
 
 SIDE, MARGIN = 240, 16
 ROWS, COLUMNS = np.mgrid[: SIDE + 2 * MARGIN, : SIDE + 2 * MARGIN].astype(float)
