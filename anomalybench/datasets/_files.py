@@ -16,6 +16,12 @@ _GENERIC = re.compile(
 )
 
 
+_DOCUMENTS = frozenset(
+    (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html", ".pdf", ".ini", ".db")
+)
+"""Files that nobody takes for images: a data set's readme and licence are not worth a remark."""
+
+
 def entries(folder: Path) -> list[Path]:
     """Everything in a folder, sorted; nothing if it does not exist.
 
@@ -47,12 +53,12 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def others(root: Path, folder: Path) -> list[LeftOut]:
-    """What is hidden or no image file in `folder`, but for its folders."""
+    """What is hidden or no image file in `folder`, but for its folders and for documents."""
     found, endings = [], _endings()
     for entry in entries(folder):
         if _hidden(entry):
             found.append(left_out(root, entry, "hidden"))
-        elif not entry.is_dir() and entry.suffix.lower() not in endings:
+        elif not entry.is_dir() and entry.suffix.lower() not in (*endings, *_DOCUMENTS):
             ending = f"the ending {entry.suffix}" if entry.suffix else "no ending"
             found.append(left_out(root, entry, f"with {ending}, which is not read"))
     return found

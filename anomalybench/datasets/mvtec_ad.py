@@ -12,7 +12,7 @@ from pydantic import Field
 from anomalybench.core.dataset import ANOMALOUS, GOOD, NORMAL, Dataset, Item, LeftOut
 from anomalybench.core.errors import DataError, printable
 from anomalybench.datasets import _layout
-from anomalybench.datasets._files import entries, folders, image_files, left_out, others
+from anomalybench.datasets._files import folders, image_files, left_out, others
 
 _PARTS = ("train", "test")
 _MASKS = "ground_truth"
@@ -67,8 +67,9 @@ class MvtecAd(Dataset):
     def left_out(self, root: Path, category: str) -> list[LeftOut]:
         """See `Dataset.left_out`."""
         base = root / category
-        strangers = (entry for entry in entries(base) if entry.name not in (*_PARTS, _MASKS))
+        strangers = [d for d in folders(base) if d.name not in (*_PARTS, _MASKS)] + image_files(base)
         found = [left_out(root, entry, "beside train, test and ground_truth") for entry in strangers]
+        found += others(root, base)
         for part in _PARTS:
             found += [left_out(root, file, f"beside the class folders of {part}") for file in image_files(base / part)]
             found += others(root, base / part)

@@ -30,7 +30,8 @@ def opened(path: Path, kind: str = "an image", expected_hash: str | None = None)
         path: The file.
         kind: What it should be, for the error.
         expected_hash: SHA-256 of the contents when the run was planned. The very bytes that are decoded are hashed and
-            compared: 0.1 ms for a PNG file of 200 KB, which takes 0.5 ms to decode.
+            compared. At 1024 x 1024 this adds 0.15 ms to the 4.9 ms of a JPEG file (0.3 MB), 0.7 ms to the 19 ms of a
+            PNG file (1.3 MB).
 
     Raises:
         DataError: The file is missing, broken, too large, of a format that is not allowed, or has changed.

@@ -87,14 +87,14 @@ def test_a_wrong_manifest_tells_what_was_seen(tmp_path, text, words):
 def test_everything_that_is_left_out_is_named(tmp_path):
     draw(*(tmp_path / name for name in ("good/0.png", "good/deep/1.png", "bad/0.png", "loose.png", "good/.h.png")))
     (tmp_path / "empty").mkdir()
-    for name in ("good/1.heic", "bad/deep/readme", "Thumbs.db"):
+    for name in ("good/1.heic", "bad/deep/readme", "Thumbs.db", "readme.TXT", "a.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / ".cache").mkdir()
     draw(tmp_path / ".cache" / "2.png", tmp_path / "bad" / ".ipynb_checkpoints" / "3.png")
     assert Folder().left_out(tmp_path, "") == [
         LeftOut(".cache", "hidden"),
-        LeftOut("Thumbs.db", "with the ending .db, which is not read"),
+        LeftOut("a.mp4", "with the ending .mp4, which is not read"),
         LeftOut("bad/.ipynb_checkpoints", "hidden"),
         LeftOut("bad/deep/readme", "with no ending, which is not read"),
         LeftOut("empty", "without images"),

@@ -161,7 +161,6 @@ def test_mvtec_ad_names_what_is_left_out(make):
     assert MvtecAd().left_out(data, "nut") == [
         LeftOut("nut/ground_truth/bent/1.png", "masks of no image"),
         LeftOut("nut/ground_truth/cut/0.png", "masks of no image"),
-        LeftOut("nut/license.txt", "beside train, test and ground_truth"),
         LeftOut("nut/test/bent/x.heic", "with the ending .heic, which is not read"),
         LeftOut("nut/test/empty", "without images"),
         LeftOut("nut/train/0.png", "beside the class folders of train"),
