@@ -20,6 +20,7 @@ from anomalybench.core.errors import UsageError
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
 from anomalybench.datasets.synthetic import Synthetic
 from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.vision.file_checks import check_files
 from anomalybench.vision.images import ImageFiles, read_mask, read_rgb
 
 CATEGORY = "tablet"
@@ -62,6 +63,7 @@ def check_dataset(dataset: Dataset, data: Path | None = None) -> None:
     for category in categories:
         items = dataset.load(root, category)
         assert items == dataset.load(root, category), f"{category}: asking twice gives the same items"
+        check_files(root, items)
         assert {item.category for item in items} == {category}, f"{category}: items of another category"
         for item in items:
             assert not Path(item.path).is_absolute(), f"{item.path}: paths are relative to the root"

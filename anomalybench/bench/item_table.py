@@ -6,10 +6,9 @@ from pathlib import Path
 
 from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import Dataset, Item, contents, fingerprint
-from anomalybench.core.errors import DataError
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.protocol import Protocol, Split
-from anomalybench.vision.images import check_files, unreadable
+from anomalybench.vision.file_checks import check_files, unreadable
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,9 @@ def build_protocol(choice: Choice) -> Protocol:
 def _read(dataset: Choice, category: str, source: Source) -> ItemTable:
     plugin = build_dataset(dataset)
     root = plugin.root(source.data)
+    items = plugin.load(root, category)
     skipped: dict[str, str] = {}
-    if source.skip_unreadable:
-        skipped = unreadable(root, plugin.listed(root, category))
-    items = plugin.load(root, category, without=skipped)
-    check_files(root, items)
+    if source.skip_unreadable and (skipped := unreadable(root, items, decode=True)):
+        items = plugin.load(root, category, without=skipped)
+    check_files(root, items, dataset.name)
     return ItemTable(root, items, contents(root, items), skipped)

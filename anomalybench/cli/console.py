@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    from anomalybench.bench.data_check import Report
     from anomalybench.bench.executors import Finished, Plan
     from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
+    from anomalybench.inspection.data_check import Report
     from anomalybench.report.verdicts import Ground
 
 _NAMED = 6
@@ -141,6 +141,8 @@ def print_card(record: "Record") -> None:
 
 def print_data_report(report: "Report") -> None:
     """Balance, sizes and findings of one category."""
+    from anomalybench.core.errors import printable
+
     out = console()
     out.print(f"\n[b]{plain(report.dataset)}/{plain(report.category)}[/]: {report.n_images} images", highlight=False)
     shown = table("own split", "label", "defect", "images", "masks")
@@ -155,7 +157,9 @@ def print_data_report(report: "Report") -> None:
         return
     found = table("severity", "kind", "files", "what and what to do")
     for one in report.findings:
-        listed = ", ".join(one.paths[:_NAMED]) + (f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else "")
+        listed = ", ".join(map(printable, one.paths[:_NAMED])) + (
+            f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else ""
+        )
         found.add_row(*map(plain, (one.severity, one.kind, listed, one.detail)))
     out.print(found)
 

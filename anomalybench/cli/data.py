@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from anomalybench.cli import console, options
+
+if TYPE_CHECKING:
+    from anomalybench.core.dataset import Dataset
 
 app = typer.Typer(no_args_is_help=True, help="Check a dataset's images, or write down how they are split.")
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset; see `list datasets`.")]
@@ -22,30 +25,28 @@ def check(
     data: options.DataOption = None,
     results: options.ResultsOption = options.RESULTS,
 ) -> None:
-    """Look for what would falsify results: broken files, duplicates and near duplicates, bad masks, contradictions.
+    """Look for what would invalidate results: broken files, duplicates and near duplicates, bad masks, contradictions.
 
-    Exit code 1 if something leaks or is wrong. What is found is written to data_checks/ in the results folder, too.
+    Exit code 1 if images could be on both sides of a split, or something is wrong. The report is written to
+    data_checks/ in the results folder, too.
     """
-    from anomalybench.bench import data_check, suite
     from anomalybench.core import places
-    from anomalybench.core.errors import unknown
-    from anomalybench.core.job import Choice
+    from anomalybench.core.dataset import grouping
+    from anomalybench.inspection import data_check
 
-    given = options.settings(settings)
-    params = {key.removeprefix(f"{dataset}."): value for key, value in given.items()}
-    if strange := [key for key in given if not key.startswith(f"{dataset}.")]:
-        raise unknown("name in --set", strange[0].partition(".")[0], [dataset])
-    plugin = suite.build_dataset(Choice(name=dataset, params=params | ({"group_by": group_by} if group_by else {})))
+    plugin = _dataset(dataset, options.settings(settings), group_by)
     root = plugin.root(places.data(data))
-    wanted = options.split(categories) or plugin.categories(root)
+    plugin = plugin.settled(root)
     with console.status() as say:
         reports = []
-        for category in wanted:
+        for category in options.split(categories) or plugin.categories(root):
             say(f"{dataset}/{category}")
             reports.append(data_check.check(plugin, root, category))
     for report in reports:
         console.print_data_report(report)
-    console.print_files([_write_json(results, dataset, data_check.to_json(reports))])
+        if group_by and (groups := grouping(plugin.load(root, report.category))):
+            console.console().print(f"--group-by: {console.plain(groups)}", highlight=False)
+    console.print_files([_write_json(results, f"{dataset}-{_place(root)}", data_check.to_json(reports))])
     if any(report.leaks or report.errors for report in reports):
         sys.exit(1)
 
@@ -90,10 +91,29 @@ def split(
     console.print_files([out])
 
 
-def _write_json(results: Path, dataset: str, content: dict[str, Any]) -> Path:
+def _dataset(name: str, settings: dict[str, Any], group_by: str | None) -> "Dataset":
+    """The plugin with its options from --set, of which none may be meant for something else."""
+    from anomalybench.core import parameters, registry
+    from anomalybench.core.errors import unknown
+
+    params = {key.removeprefix(f"{name}."): value for key, value in settings.items()}
+    if strange := [key for key in settings if not key.startswith(f"{name}.")]:
+        raise unknown("name in --set", strange[0].partition(".")[0], [name])
+    return parameters.build(registry.dataset(name), name, params | ({"group_by": group_by} if group_by else {}))
+
+
+def _place(root: Path) -> str:
+    """A name for a data folder that no other folder has."""
+    from anomalybench.core.dataset import stable_hash
+    from anomalybench.datasets._files import folder_name
+
+    return f"{folder_name(root)}-{stable_hash(str(root.resolve())):016x}"[:-10]
+
+
+def _write_json(results: Path, name: str, content: dict[str, Any]) -> Path:
     from anomalybench.core.errors import StoreError
 
-    file = results / "data_checks" / f"{dataset}.json"
+    file = results / "data_checks" / f"{name}.json"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

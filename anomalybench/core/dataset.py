@@ -4,14 +4,15 @@ import hashlib
 import itertools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from anomalybench.core.errors import DataError, unknown
+from anomalybench.core.errors import DataError, printable, unknown
 
 NORMAL = 0
 ANOMALOUS = 1
@@ -42,6 +43,19 @@ class Item:
     split: str | None = None
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that a dataset does not use.
+
+    Attributes:
+        path: Relative to the dataset's root.
+        reason: In a few words, the same for all files of a kind.
+    """
+
+    path: str
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset(ABC):
     """Base of dataset plugins: its fields are its options, its methods turn a folder into items."""
@@ -54,7 +68,8 @@ class Dataset(ABC):
     group_by: Annotated[
         str,
         Field(
-            description="regular expression on the path: images whose match (or its groups) is the same belong together"
+            description="regular expression on the path: images with the same match (or groups of it) show one part "
+            "and stay in the same split"
         ),
     ] = ""
 
@@ -65,7 +80,7 @@ class Dataset(ABC):
             raise ValueError(f"group_by = {self.group_by!r} is no regular expression ({error})") from None
 
     @property
-    def name(self) -> str:
+    def plugin(self) -> str:
         """The plugin's name: its module's file name."""
         return type(self).__module__.rpartition(".")[2]
 
@@ -78,13 +93,18 @@ class Dataset(ABC):
         Raises:
             DataError: No folder is named or it does not exist.
         """
+        source = f"\nSource: {self.source}"
         if data is None:
-            raise DataError(
-                f"{self.name}: no data folder. Pass --data DIR or set ANOMALYBENCH_DATA.\nSource: {self.source}"
-            )
+            raise DataError(f"{self.plugin}: no data folder. Pass --data DIR or set ANOMALYBENCH_DATA.{source}")
+        if data.is_file():
+            raise DataError(f"{self.plugin}: --data {printable(data)} is a file. Name the folder it lies in.{source}")
         if not data.is_dir():
-            raise DataError(f"{self.name}: the data folder {data} does not exist.\nSource: {self.source}")
-        return data / self.name if (data / self.name).is_dir() else data
+            raise DataError(f"{self.plugin}: the data folder {printable(data)} does not exist.{source}")
+        return data / self.plugin if (data / self.plugin).is_dir() else data
+
+    def settled(self, root: Path) -> Self:
+        """The dataset with every option filled in that depends on the folder, so that a job holds its value."""
+        return self
 
     @abstractmethod
     def categories(self, root: Path) -> list[str]:
@@ -94,18 +114,39 @@ class Dataset(ABC):
     def items(self, root: Path, category: str) -> list[Item]:
         """Every item of one category, in any order."""
 
-    def load(self, root: Path, category: str) -> list[Item]:
-        """Checked items of one category, sorted by path, thinned out by `max_normal` and `max_anomalous`.
+    def left_out(self, root: Path, category: str) -> list[LeftOut]:
+        """Files and folders that lie among the category's images and are not used, sorted by path."""
+        return []
+
+    def load(self, root: Path, category: str, without: Collection[str] = ()) -> list[Item]:
+        """Items of one category, sorted by path, thinned out by `max_normal` and `max_anomalous`.
+
+        Files are not opened: `vision.file_checks` does that, for the items that this returns. So a broken file that is
+        thinned out plays no part, and one that is left out as unreadable is not replaced by another.
+
+        Args:
+            root: Folder the items' paths are relative to.
+            category: One of `categories`.
+            without: Paths of images and masks that cannot be read: items with one of them are left out after thinning.
 
         Raises:
             UsageError: The category does not exist.
-            DataError: No images, no normal image, an image twice, or a file that is missing or empty.
+            DataError: No images, no normal image, an image twice, or `group_by` matches nothing.
         """
-        if category not in (known := self.categories(root)):
-            raise unknown(f"category of {self.name} in {root}", category, known)
+        self.check_category(root, category)
         items = sorted(self.grouped(root, category), key=lambda item: item.path)
-        _check(self.name, root, category, items)
-        return self.thin(items)
+        where = f"{self.plugin}/{category} in {printable(root)}"
+        _check_list(where, items)
+        kept = [item for item in self.thin(items) if item.path not in without and item.mask not in without]
+        _check_labels(where, kept)
+        return kept
+
+    def check_category(self, root: Path, category: str) -> None:
+        """UsageError with the known categories if there is none of this name."""
+        if category not in (known := self.categories(root)):
+            error = unknown(f"category of {self.plugin} in {printable(root)}", category, known)
+            named = "" if "Known:" in str(error) else f" Known: {', '.join(known)}."
+            raise type(error)(f"{error}{named}")
 
     def thin(self, items: Sequence[Item]) -> list[Item]:
         """As many of the items as `max_normal` and `max_anomalous` allow, sorted by path."""
@@ -115,21 +156,78 @@ class Dataset(ABC):
         return sorted(kept, key=lambda item: item.path)
 
     def grouped(self, root: Path, category: str) -> list[Item]:
-        """`items`, tied together by `group_by`; nothing is checked."""
-        return [self._grouped(item) for item in self.items(root, category)]
+        """`items`, grouped by `group_by`.
+
+        Raises:
+            DataError: There are items, and `group_by` matches none of them.
+        """
+        found = self.items(root, category)
+        if not self.group_by or not found:
+            return found
+        items = [self._grouped(item) for item in found]
+        if not any(_match(self.group_by, item.path) for item in found):
+            raise DataError(
+                f"--group-by {self.group_by} matches none of the {len(items)} paths of {self.plugin}/{category}, for "
+                f"example {printable(min(item.path for item in items))}."
+            )
+        return items
 
     def _grouped(self, item: Item) -> Item:
-        found = re.search(self.group_by, item.path) if self.group_by else None
-        if found is None:
-            return item
-        matched = "/".join(part or "" for part in found.groups()) or found.group()
+        matched = _match(self.group_by, item.path)
         return replace(item, group=matched) if matched else item
 
 
+def grouping(items: Sequence[Item]) -> str | None:
+    """How the items are grouped, as in "14 groups from 42 images"; None where they are not."""
+    groups = {item.group for item in items if item.group is not None}
+    if not groups:
+        return None
+    n = sum(item.group is not None for item in items)
+    single = f"; {len(items) - n} images stand alone" if n < len(items) else ""
+    return f"{len(groups)} groups from {n} images{single}"
+
+
+def left_out_summary(left: Sequence[LeftOut]) -> str | None:
+    """How many files and folders are left out and why, with an example of each; None where there are none."""
+    if not left:
+        return None
+    reasons: dict[str, list[str]] = {}
+    for one in left:
+        reasons.setdefault(one.reason, []).append(printable(one.path))
+    named = (
+        f"{len(paths)} {reason} ({', '.join(paths[:2])}{', ...' * (len(paths) > 2)})"
+        for reason, paths in reasons.items()
+    )
+    return f"left out: {'; '.join(named)}"
+
+
+def file_fault(root: Path, path: str) -> str | None:
+    """Why a file cannot be opened: its name is not UTF-8, it does not exist or it is empty; None if it can."""
+    try:
+        path.encode()
+        stat = (root / path).stat()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8. Rename it."
+    except (OSError, ValueError):
+        return "does not exist or cannot be read."
+    return "is empty (0 bytes). Replace or remove it." if stat.st_size == 0 else None
+
+
 def contents(root: Path, items: Sequence[Item]) -> dict[str, str]:
-    """Hash of the contents of every image and mask, by path."""
-    files = {file for item in items for file in (item.path, item.mask) if file is not None}
-    return {file: hashlib.sha256((root / file).read_bytes()).hexdigest() for file in sorted(files)}
+    """Hash of the contents of every image and mask, by path.
+
+    Four threads: 1,000 files of 200 KB take 0.07 s where one takes 0.11 s (two cores, files in the disk cache).
+    """
+    files = sorted({file for item in items for file in (item.path, item.mask) if file is not None})
+    with ThreadPoolExecutor(4) as threads:
+        return dict(zip(files, threads.map(lambda file: _sha256(root / file), files), strict=True))
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{printable(file)}: cannot be read ({error.strerror}).") from None
 
 
 def fingerprint(items: Sequence[Item], hashes: Mapping[str, str]) -> str:
@@ -144,7 +242,7 @@ def fingerprint(items: Sequence[Item], hashes: Mapping[str, str]) -> str:
 
 def stable_hash(text: str) -> int:
     """A 64-bit hash that is the same in every process, unlike `hash`."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogateescape")).digest()[:8], "big")
 
 
 def _thin(items: list[Item], limit: int | None) -> list[Item]:
@@ -153,21 +251,21 @@ def _thin(items: list[Item], limit: int | None) -> list[Item]:
     return sorted(items, key=lambda item: stable_hash(item.path))[:limit]
 
 
-def _check(name: str, root: Path, category: str, items: list[Item]) -> None:
-    where = f"{name}/{category} in {root}"
+def _match(pattern: str, path: str) -> str | None:
+    """What of a path names its group: the match's groups, or all of it."""
+    found = re.search(pattern, path)
+    return None if found is None else "/".join(part or "" for part in found.groups()) or found.group() or None
+
+
+def _check_list(where: str, items: Sequence[Item]) -> None:
     if not items:
         raise DataError(f"{where}: no images found.")
-    if all(item.label != NORMAL for item in items):
-        raise DataError(f"{where}: no normal images. Every method and threshold needs some.")
     for before, item in itertools.pairwise(items):
         if before.path == item.path:
             parts = f" (splits: {before.split}, {item.split})" if before.split != item.split else ""
-            raise DataError(f"{where}: {item.path} is listed twice{parts}. List every image once.")
-    for item in items:
-        for file in filter(None, (item.path, item.mask)):
-            try:
-                empty = (root / file).stat().st_size == 0
-            except OSError:
-                raise DataError(f"{where}: {root / file} does not exist or cannot be read.") from None
-            if empty:
-                raise DataError(f"{where}: {root / file} is empty (0 bytes). Replace or remove it.")
+            raise DataError(f"{where}: {printable(item.path)} is listed twice{parts}. List every image once.")
+
+
+def _check_labels(where: str, items: Sequence[Item]) -> None:
+    if all(item.label != NORMAL for item in items):
+        raise DataError(f"{where}: no normal images. Every method and threshold needs some.")

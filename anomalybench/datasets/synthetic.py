@@ -165,7 +165,8 @@ def _blob(part: Mask, rng: Rng, radius: float) -> Mask:
     row, column = _place(part, rng)
     angle = np.arctan2(_ROWS - row, _COLUMNS - column)
     edge = radius * (1 + 0.2 * np.sin(3 * angle + rng.uniform(0, 6.3)) + 0.1 * np.sin(5 * angle + rng.uniform(0, 6.3)))
-    return (np.hypot(_ROWS - row, _COLUMNS - column) < edge) & part
+    inside: Mask = (np.hypot(_ROWS - row, _COLUMNS - column) < edge) & part
+    return inside
 
 
 def _paint(picture: Picture, mask: Mask, colour: Picture) -> Picture:

@@ -1,84 +1,141 @@
-"""Reading images and masks: whatever Pillow reads becomes RGB; what is broken is named."""
+"""Reading images and masks: every kind of pixel becomes RGB; what is broken is named."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from anomalybench.core.dataset import Item
-from anomalybench.core.errors import DataError
+from anomalybench.core.errors import DataError, printable
 from anomalybench.core.method import Images
+from anomalybench.vision.decoding import opened, upright_size
 
 if TYPE_CHECKING:
     import torch
 
+__all__ = [
+    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "n_beyond", "read_mask", "read_rgb",
+    "resize_map", "stack", "upright_size",
+]  # fmt: skip
+
+BITS = (8, 10, 12, 14, 16)
+"""Depths of cameras whose images are stored with 16 bits."""
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_EXIF_ORIENTATION = 0x0112
 
 
 class ImageFiles(Sequence[NDArray[np.uint8]]):
     """Images that are decoded on access: all a method gets to see of the files.
 
     Attributes:
-        hashes: Hash of each file's contents, where they are known: a key to what was computed from it before.
+        hashes: A key to what was computed from each image before, where the hashes of the files' contents are known:
+            these, and the bits that 16-bit images use if they are not 16.
     """
 
-    def __init__(self, paths: Sequence[Path], hashes: Sequence[str] | None = None) -> None:
-        self._paths = tuple(paths)
-        self.hashes = None if hashes is None else tuple(hashes)
+    def __init__(self, paths: Sequence[Path], hashes: Sequence[str] | None = None, bits: int = 16) -> None:
+        """Images by path.
+
+        Args:
+            paths: The files.
+            hashes: SHA-256 of each file's contents: a file that has changed since is refused.
+            bits: See `read_rgb`.
+        """
+        self._paths, self._bits = tuple(paths), bits
+        self._contents = None if hashes is None else tuple(hashes)
+        suffix = "" if bits == 16 else f"-{bits}bit"
+        self.hashes = None if hashes is None else tuple(name + suffix for name in hashes)
 
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageFiles": ...
+    def __getitem__(self, index: int | slice) -> "NDArray[np.uint8] | ImageFiles":
         if isinstance(index, slice):
-            return ImageFiles(self._paths[index], None if self.hashes is None else self.hashes[index])
-        return read_rgb(self._paths[index])
+            contents = None if self._contents is None else self._contents[index]
+            return ImageFiles(self._paths[index], contents, self._bits)
+        return read_rgb(self._paths[index], self._bits, None if self._contents is None else self._contents[index])
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path, bits: int = 16, expected_hash: str | None = None) -> NDArray[np.uint8]:
     """Decode an image file to RGB, height x width x 3.
 
-    Grey, palette, CMYK and alpha images are converted; 16-bit ones are scaled by 1/257; EXIF orientation is applied.
+    Grey, palette, CMYK and alpha images are converted; EXIF orientation is applied; a GIF is its first picture.
+
+    Args:
+        path: The file.
+        bits: How many bits 16-bit images use, see `bits_in_use`: 0 to 2**bits - 1 become 0 to 255, rounded; greater
+            values become 255. Plays no part for other images.
+        expected_hash: SHA-256 of the file's contents, see `decoding.opened`.
 
     Raises:
-        DataError: The file is missing, broken or holds floating-point pixels.
+        DataError: The file is missing, broken, too large, has changed or holds floating-point pixels.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in _SIXTEEN_BIT:
-                grey = np.asarray(upright, np.float64) / 257
-                return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-            if upright.mode == "F":
-                raise DataError(f"{path}: floating-point pixels have no agreed range. Save it with 8 or 16 bits.")
-            return np.asarray(_without_alpha(upright).convert("RGB"))
-    except _UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None
+    with opened(path, expected_hash=expected_hash) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in _SIXTEEN_BIT:
+            grey = np.asarray(upright, np.float64) * (255 / (2**bits - 1))
+            return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        if upright.mode == "F":
+            raise DataError(
+                f"{printable(path)}: floating-point pixels have no agreed range. Save it with 8 or 16 bits."
+            )
+        return np.asarray(_without_alpha(upright).convert("RGB"))
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
+def greatest_value(path: Path) -> int | None:
+    """Greatest value of a 16-bit image; None for any other, of which only the header is read."""
+    with opened(path) as image:
+        return int(np.asarray(image).max()) if image.mode in _SIXTEEN_BIT else None
+
+
+def bits_in_use(paths: Iterable[Path]) -> int:
+    """How many bits the 16-bit images among some files use: 8, 10, 12, 14 or 16; 16 where there are none.
+
+    It is the least depth that holds their greatest value, so that the 0 to 1023 of a 10-bit camera are not taken for
+    black. Pass the train images: what is known of a category must not come from those it is tested on.
+    """
+    return bits_of(value for path in paths if (value := greatest_value(path)) is not None)
+
+
+def bits_of(values: Iterable[int]) -> int:
+    """`bits_in_use` of images with these greatest values."""
+    greatest = -1
+    for value in values:
+        greatest = max(greatest, value)
+        if greatest >= 2 ** BITS[-2]:
+            break  # no other image can change the answer
+    return 16 if greatest < 0 else next((bits for bits in BITS if greatest < 2**bits), 16)
+
+
+def n_beyond(paths: Iterable[Path], bits: int) -> int:
+    """How many 16-bit images among some files have values that `bits` bits do not hold: these are cut to white."""
+    if bits == 16:
+        return 0
+    return sum(greatest >= 2**bits for path in paths if (greatest := greatest_value(path)) is not None)
+
+
+def read_mask(path: Path, expected_hash: str | None = None) -> NDArray[np.bool_]:
     """Decode a mask to height x width.
 
     A pixel is defective where its brightest channel is at least half of the range, so that JPEG noise is not; in a
     palette image, and where no value exceeds 1, wherever it is not 0.
 
+    Args:
+        path: The file.
+        expected_hash: SHA-256 of the file's contents, see `decoding.opened`.
+
     Raises:
-        DataError: The file is missing or broken.
+        DataError: The file is missing, broken, too large or has changed.
     """
-    try:
-        with Image.open(path) as image:
-            indices = np.asarray(ImageOps.exif_transpose(image)) if image.mode == "P" else None
-    except _UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as a mask ({error}). Replace or remove it.") from None
-    if indices is not None:
-        return indices != 0
-    brightest = read_rgb(path).max(axis=2)
+    with opened(path, "a mask", expected_hash) as image:
+        if image.mode == "P":
+            return np.asarray(ImageOps.exif_transpose(image)) != 0
+    brightest = read_rgb(path, expected_hash=expected_hash).max(axis=2)
     return brightest >= (128 if brightest.max() > 1 else 1)
 
 
@@ -92,21 +149,6 @@ def resize_map(anomaly_map: NDArray[np.float16], size: tuple[int, int]) -> NDArr
     tall = values[rows[0]] * (1 - rows[2])[:, None] + values[rows[1]] * rows[2][:, None]
     full = tall[:, columns[0]] * (1 - columns[2]) + tall[:, columns[1]] * columns[2]
     return full.astype(np.float16)
-
-
-def check_files(root: Path, items: Sequence[Item]) -> None:
-    """Read the headers of all images and masks.
-
-    Raises:
-        DataError: A header is broken, or a mask's size is not its image's.
-    """
-    for item in items:
-        size = upright_size(root / item.path)
-        if item.mask is not None and (found := upright_size(root / item.mask)) != size:
-            raise DataError(
-                f"{root / item.mask}: the mask is {found[0]}x{found[1]}, but its image {item.path} is "
-                f"{size[0]}x{size[1]}. Make them the same size."
-            )
 
 
 def stack(images: Images, size: int) -> "torch.Tensor":
@@ -135,16 +177,3 @@ def _weights(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.intp
     place = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
     low = np.floor(place).astype(np.intp)
     return low, np.minimum(low + 1, before - 1), (place - low).astype(np.float32)
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height from the file's header, EXIF orientation applied; DataError if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            # getexif decodes a whole PNG file, unless its header has shown that there is something to find.
-            tagged = "exif" in image.info or image.format == "TIFF"
-            turned = tagged and image.getexif().get(_EXIF_ORIENTATION, 1) != 1
-            # Some of Pillow's readers turn the image themselves, so where it is turned only decoding tells.
-            return ImageOps.exif_transpose(image).size if turned else image.size
-    except _UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove it.") from None

@@ -1,11 +1,24 @@
 import dataclasses
 import hashlib
+import os
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
 
-from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset, Item, contents, fingerprint, stable_hash
+from anomalybench.core.dataset import (
+    ANOMALOUS,
+    NORMAL,
+    Dataset,
+    Item,
+    LeftOut,
+    contents,
+    file_fault,
+    fingerprint,
+    grouping,
+    left_out_summary,
+    stable_hash,
+)
 from anomalybench.core.errors import DataError, UsageError
 from anomalybench.core.split import KFold, Pooled
 
@@ -42,21 +55,32 @@ def test_items_come_sorted_by_path(tmp_path, items):
 
 
 @pytest.mark.parametrize("file", ["good/03.png", "hole/02.png", "masks/02.png"])
-def test_a_missing_or_empty_file_is_named(tmp_path, items, file):
+def test_the_fault_of_a_missing_or_empty_file_is_told(tmp_path, items, file):
+    assert file_fault(tmp_path, file) is None
     (tmp_path / file).write_bytes(b"")
-    with pytest.raises(DataError, match=rf"{file} is empty"):
-        load(tmp_path, items)
+    assert "is empty (0 bytes)" in file_fault(tmp_path, file)
     (tmp_path / file).unlink()
-    with pytest.raises(DataError, match=rf"{file} does not exist"):
-        load(tmp_path, items)
+    assert "does not exist" in file_fault(tmp_path, file)
+    assert file_fault(tmp_path, "good/0\0.png")
 
 
-def test_a_missing_file_is_found_even_if_thinning_would_drop_it(tmp_path, items):
-    kept = load(tmp_path, items, max_normal=1, max_anomalous=1)
-    dropped = next(item for item in items if item not in kept)
-    (tmp_path / dropped.path).unlink()
-    with pytest.raises(DataError, match=dropped.path):
-        load(tmp_path, items, max_normal=1, max_anomalous=1)
+def test_a_name_that_is_not_utf8_is_a_fault_and_does_not_stop_the_listing(tmp_path, items):
+    name = os.fsdecode(b"good/caf\xe9.png")
+    (tmp_path / name).write_bytes(b"image")
+    listed = load(tmp_path, [*items, Item(name, "bolt", NORMAL)], max_normal=13)
+    assert name in {item.path for item in listed}
+    assert "not UTF-8" in file_fault(tmp_path, name)
+    assert hashed(tmp_path, listed)
+
+
+def test_what_cannot_be_read_is_left_out_after_thinning(tmp_path, items):
+    thinned = load(tmp_path, items, max_normal=5, max_anomalous=2)
+    gone, masked = thinned[0], thinned[-1]
+    dataset = Listed(listed=items, max_normal=5, max_anomalous=2)
+    kept = dataset.load(tmp_path, "bottle", without={gone.path: "broken", masked.mask: "empty"})
+    assert kept == [item for item in thinned if item not in (gone, masked)]
+    with pytest.raises(DataError, match="no normal images"):
+        dataset.load(tmp_path, "bottle", without=[item.path for item in items if item.label == NORMAL])
 
 
 def test_an_image_listed_twice_is_refused(tmp_path, items):
@@ -75,7 +99,7 @@ def test_no_images_and_no_normal_images_are_refused(tmp_path, items):
 
 
 def test_an_unknown_category_gets_the_nearest(tmp_path, items):
-    with pytest.raises(UsageError, match=r"'botle'.*'bottle'"):
+    with pytest.raises(UsageError, match=r"'botle'.*'bottle'.*Known: bottle, cable"):
         Listed(listed=items).load(tmp_path, "botle")
 
 
@@ -85,10 +109,16 @@ def test_no_or_a_wrong_data_folder_names_the_source(tmp_path):
             Listed().root(folder)
 
 
+def test_a_file_as_data_folder_is_called_a_file(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"image")
+    with pytest.raises(DataError, match=r"a\.png is a file"):
+        Listed().root(tmp_path / "a.png")
+
+
 def test_the_data_folder_may_hold_the_dataset_by_its_name(tmp_path):
     assert Listed().root(tmp_path) == tmp_path
-    (tmp_path / Listed().name).mkdir()
-    assert Listed().root(tmp_path) == tmp_path / Listed().name
+    (tmp_path / Listed().plugin).mkdir()
+    assert Listed().root(tmp_path) == tmp_path / Listed().plugin
 
 
 def test_thinning_keeps_the_same_few_whatever_the_order(tmp_path, items):
@@ -173,7 +203,33 @@ def test_an_image_that_does_not_match_keeps_the_group_it_has(tmp_path, items):
 
 
 def test_an_empty_match_is_none(tmp_path, items):
-    assert set(groups(tmp_path, items, r"(\d*)").values()) == {None}
+    found = groups(tmp_path, items, r"good/0(\d*)|")
+    assert (found["good/03.png"], found["hole/03.png"]) == ("3", None)
+
+
+@pytest.mark.parametrize("pattern", ["nothing like this", r"(\d*)", "^"])
+def test_a_pattern_that_groups_nothing_is_refused_with_an_example(tmp_path, items, pattern):
+    with pytest.raises(DataError, match=r"none of the 18 paths.*for example good/00\.png") as error:
+        groups(tmp_path, items, pattern)
+    assert f"--group-by {pattern} " in str(error.value)
+
+
+def test_the_number_of_groups_is_told(tmp_path, items):
+    assert grouping(items) is None
+    assert grouping(load(tmp_path, items, group_by=r"/(\d\d)")) == "12 groups from 18 images"
+    assert grouping(load(tmp_path, items, group_by=r"hole/0(\d)")) == "6 groups from 6 images; 12 images stand alone"
+
+
+def test_what_is_left_out_is_counted_by_reason():
+    assert left_out_summary([]) is None
+    left = [LeftOut(f"{i}.heic", "not read") for i in range(3)] + [LeftOut("a\x1b.png", "hidden")]
+    assert left_out_summary(left) == "left out: 3 not read (0.heic, 1.heic, ...); 1 hidden (a\\x1b.png)"
+
+
+def test_a_dataset_that_depends_on_no_folder_is_settled_as_it_is(tmp_path, items):
+    dataset = Listed(listed=items)
+    assert dataset.settled(tmp_path) == dataset
+    assert dataset.left_out(tmp_path, "bottle") == []
 
 
 def test_a_group_that_did_not_take_part_in_the_match_is_empty(tmp_path, items):

@@ -20,6 +20,8 @@ Kind = Literal[
     "mixed_sizes",
     "mixed_modes",
     "too_few",
+    "bits",
+    "left_out",
 ]
 Severity = Literal["leak", "error", "remark"]
 SEVERITIES: tuple[Severity, ...] = ("leak", "error", "remark")
@@ -87,7 +89,7 @@ class Report:
 
     @property
     def errors(self) -> bool:
-        """Whether there is anything that would fail or falsify a run, leaks apart."""
+        """Whether there is anything that would fail a run or invalidate it, leaks apart."""
         return any(finding.severity == "error" for finding in self.findings)
 
 

@@ -6,9 +6,9 @@ from PIL import Image
 from scipy import ndimage
 
 from anomalybench.datasets.synthetic import Synthetic
-from anomalybench.vision import near_duplicates
+from anomalybench.inspection import near_duplicates
+from anomalybench.inspection.near_duplicates import Pair, candidates, find, perceptual_hash, thumbnail
 from anomalybench.vision.images import read_rgb
-from anomalybench.vision.near_duplicates import Pair, candidates, find, perceptual_hash, thumbnail
 
 SIDE, MARGIN = 240, 16
 ROWS, COLUMNS = np.mgrid[: SIDE + 2 * MARGIN, : SIDE + 2 * MARGIN].astype(float)

@@ -1,30 +1,31 @@
 """What is wrong with the images of a category before anything is trained: broken files, duplicates, bad masks.
 
 Everything is listed, not only the first fault. Duplicates matter most: every protocol but `standard` pools all images
-whatever the dataset's own split says, so that two images of one object end up in train and test, unless a `group` ties
-them together. `vision.near_duplicates` says how near duplicates are told from look-alikes, and what was measured.
+whatever the dataset's own split says, so that two images of one object end up in train and test, unless they share a
+`group`. `inspection.near_duplicates` says how near duplicates are told from look-alikes, and what was measured.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from anomalybench.bench.findings import SEVERITIES, Count, Finding, Kind, Report, Severity, to_json
-from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset, Item
-from anomalybench.core.errors import DataError, unknown
-from anomalybench.vision import near_duplicates
-from anomalybench.vision.images import read_mask, read_rgb
+from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset, Item, file_fault, left_out_summary
+from anomalybench.core.errors import DataError, printable
+from anomalybench.inspection import near_duplicates
+from anomalybench.inspection.findings import SEVERITIES, Count, Finding, Kind, Report, Severity, to_json
+from anomalybench.vision.decoding import opened
+from anomalybench.vision.images import bits_of, greatest_value, read_mask, read_rgb
 
 __all__ = ["Count", "Finding", "Report", "check", "to_json"]
 
-_TIE = "tie them together with a group column or --group-by REGEX"
+_TIE = "group them with a group column or --group-by REGEX"
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,25 @@ def check(plugin: Dataset, root: Path, category: str) -> Report:
         UsageError: The category does not exist.
         DataError: The plugin cannot list its items, as where a manifest is broken.
     """
-    if category not in (known := plugin.categories(root)):
-        raise unknown(f"category of {plugin.name} in {root}", category, known)
+    plugin.check_category(root, category)
     listed = sorted(plugin.grouped(root, category), key=lambda item: (item.path, repr(item)))
     by_path = [list(same) for _, same in groupby(listed, key=lambda item: item.path)]
     items = plugin.thin([same[0] for same in by_path])
     findings = [_listed_twice(same) for same in by_path if len(same) > 1] + _labels(category, items)
+    greatest = _greatest_values(root, items)
+    bits = bits_of(greatest.values())
     pictures = []
     for item in items:
-        read = _read(root, item)
+        read = _read(root, item, bits)
         if isinstance(read, Finding):
             findings.append(read)
         else:
             pictures.append(read)
     findings += _masks(root, items, {picture.item.path: picture.size for picture in pictures})
     findings += _looks(category, pictures) + _duplicates(category, pictures)
+    findings += _depth(category, greatest, bits) + _left_out(plugin, root, category)
     return Report(
-        dataset=plugin.name,
+        dataset=plugin.plugin,
         category=category,
         n_images=len(items),
         findings=tuple(sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.kind, f.paths, f.detail))),
@@ -85,15 +88,42 @@ def _listed_twice(same: Sequence[Item]) -> Finding:
     return Finding("listed_twice", "error", same[0].category, (same[0].path,), text)
 
 
-def _read(root: Path, item: Item) -> _Picture | Finding:
+def _greatest_values(root: Path, items: Sequence[Item]) -> dict[str, int]:
+    """Greatest value of every 16-bit image that can be read, by path."""
+    found = {}
+    for item in items:
+        with suppress(DataError):  # what cannot be read becomes a finding of its own
+            if (greatest := greatest_value(root / item.path)) is not None:
+                found[item.path] = greatest
+    return found
+
+
+def _depth(category: str, greatest: Mapping[str, int], bits: int) -> list[Finding]:
+    if bits == 16:
+        return []
+    text = (
+        f"{len(greatest)} 16-bit files use {bits} bits (0 to {max(greatest.values())}), so 0 to {2**bits - 1} becomes "
+        "black to white. A run takes this range from its train images."
+    )
+    return [Finding("bits", "remark", category, tuple(sorted(greatest)), text)]
+
+
+def _left_out(plugin: Dataset, root: Path, category: str) -> list[Finding]:
+    left = plugin.left_out(root, category)
+    if (summary := left_out_summary(left)) is None:
+        return []
+    return [Finding("left_out", "remark", category, tuple(one.path for one in left), f"{summary}.")]
+
+
+def _read(root: Path, item: Item, bits: int) -> _Picture | Finding:
     file = root / item.path
     try:
-        content = _content(file)
-        with Image.open(file) as image:
+        content = _content(root, item.path)
+        with opened(file) as image:
             mode = image.mode
-        pixels = read_rgb(file)
-    except Exception as error:  # Pillow's readers raise many kinds for a broken file
-        return _unreadable(item, item.path, error)
+        pixels = read_rgb(file, bits)
+    except (OSError, DataError) as error:
+        return _unreadable(root, item, item.path, error)
     height, width, _ = pixels.shape
     digest = hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).hexdigest()
     blank = bool((pixels == pixels[0, 0]).all())
@@ -101,23 +131,17 @@ def _read(root: Path, item: Item) -> _Picture | Finding:
     return _Picture(item, content, digest, f"{width}x{height}", mode, blank, thumbnail)
 
 
-def _content(file: Path) -> str:
-    """Hash of the file.
-
-    Raises:
-        DataError: It is missing or empty.
-    """
-    if not file.is_file():
-        raise DataError("does not exist.")
-    data = file.read_bytes()
-    if not data:
-        raise DataError("is empty (0 bytes).")
-    return hashlib.sha256(data).hexdigest()
+def _content(root: Path, path: str) -> str:
+    """Hash of the file; DataError if there is none."""
+    if fault := file_fault(root, path):
+        raise DataError(fault)
+    return hashlib.sha256((root / path).read_bytes()).hexdigest()
 
 
-def _unreadable(item: Item, path: str, error: Exception) -> Finding:
-    reason = str(error) if isinstance(error, DataError) else f"cannot be read as an image ({error})."
-    cure = "" if "Replace" in reason else " Replace or remove it."
+def _unreadable(root: Path, item: Item, path: str, error: OSError | DataError) -> Finding:
+    reason = str(error).removeprefix(f"{printable(root / path)}: ")
+    reason = reason if isinstance(error, DataError) else f"cannot be read ({error.strerror})."
+    cure = " Replace or remove it." if reason.endswith(("read.", ").")) else ""
     return Finding("unreadable", "error", item.category, (path,), f"{reason}{cure}")
 
 
@@ -132,10 +156,10 @@ def _masks(root: Path, items: Sequence[Item], sizes: Mapping[str, str]) -> list[
 
 def _mask(root: Path, item: Item, path: str, size: str | None) -> list[Finding]:
     try:
-        _content(root / path)
+        _content(root, path)
         mask = read_mask(root / path)
-    except Exception as error:  # as in _read
-        return [_unreadable(item, path, error)]
+    except (OSError, DataError) as error:
+        return [_unreadable(root, item, path, error)]
     found: list[tuple[Kind, str]] = []
     mask_size = f"{mask.shape[1]}x{mask.shape[0]}"
     if size is not None and mask_size != size:
@@ -201,7 +225,7 @@ def _clusters(n: int, links: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _cluster(category: str, members: Sequence[_Picture], scores: Sequence[float]) -> list[Finding]:
-    """The finding for one cluster of duplicates; none where a group already ties shots together."""
+    """The finding for one cluster of duplicates; none where all shots are in one group."""
     items = [picture.item for picture in members]
     grouped = items[0].group is not None and len({item.group for item in items}) == 1
     if grouped and scores:
@@ -209,7 +233,7 @@ def _cluster(category: str, members: Sequence[_Picture], scores: Sequence[float]
     contradict = len({item.label for item in items}) > 1
     if scores:
         alike = f"{min(scores):.1f}" + (f" to {max(scores):.1f}" if max(scores) >= min(scores) + 0.05 else "")
-        what = f"{len(items)} images show the same picture or object ({alike} times the limit of likeness)"
+        what = f"{len(items)} images show the same picture or object (similarity {alike}; duplicates have 1 or more)"
         cure = f"If they are copies, keep one; if it is one object shot again, {_TIE}."
     else:
         how = "byte for byte" if len({picture.content for picture in members}) == 1 else "pixel by pixel"

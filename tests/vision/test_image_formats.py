@@ -7,7 +7,8 @@ from PIL import Image
 
 from anomalybench.core.dataset import Item
 from anomalybench.core.errors import DataError
-from anomalybench.vision.images import check_files, read_mask, read_rgb
+from anomalybench.vision.file_checks import check_files
+from anomalybench.vision.images import read_mask, read_rgb
 
 ORIENTATION = 0x0112
 RED, GREEN, GREY = (255, 0, 0), (0, 200, 30), (90, 90, 90)

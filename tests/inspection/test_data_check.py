@@ -8,11 +8,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from anomalybench.bench.data_check import check, to_json
-from anomalybench.core import registry
-from anomalybench.core.dataset import Dataset, Item
+from anomalybench.core.dataset import Dataset, Item, LeftOut
 from anomalybench.core.errors import UsageError
-from anomalybench.datasets.synthetic import Synthetic
+from anomalybench.inspection.data_check import check, to_json
 
 SIDE = 64
 
@@ -174,7 +172,7 @@ def test_duplicates_whose_labels_contradict(tmp_path, items, exact):
     assert report.leaks
 
 
-def test_a_group_ties_shots_together(tmp_path, items):
+def test_shots_in_one_group_are_no_leak(tmp_path, items):
     Image.fromarray(picture(3)).save(tmp_path / "good/b.jpg", quality=80)
     shot = Item("good/b.jpg", "bolt", 0, group="x", split="test")
     tied = [replace(item, group="x") if item.path == "good/03.png" else item for item in items]
@@ -272,26 +270,25 @@ def test_reports_as_json(tmp_path, items):
     assert to_json([clean])["leaks"] is False
 
 
-@pytest.mark.parametrize("category", ["weave", "grain", "disc", "tablet"])
-def test_drawn_images_give_no_false_alarm(category):
-    plugin = Synthetic(n_normal=30, n_anomalous=12)
-    assert check(plugin, plugin.root(None), category).findings == ()
+def test_the_range_of_16_bit_files_is_told_and_used(tmp_path, items):
+    """Mono10 pictures: a copy is found among them as among others."""
+    for item in items:
+        grey = picture(int(item.path[-6:-4]) + 100 * item.label)[..., 0].astype(np.uint16) * 4
+        save(tmp_path, item.path, np.clip(grey, 0, 1000))
+    finding = only(run(tmp_path, items))
+    assert (finding.kind, finding.severity, len(finding.paths)) == ("bits", "remark", 16)
+    assert "16 16-bit files use 10 bits (0 to " in finding.detail
+    for item in items:
+        save(tmp_path, item.path, np.asarray(Image.open(tmp_path / item.path)) * 64)
+    assert run(tmp_path, items).findings == ()
 
 
-@pytest.mark.parametrize("category", ["hazelnut", "transistor"])
-def test_aligned_real_objects_give_no_false_alarm(data, category):
-    assert check(registry.dataset("mvtec_ad")(), data / "mvtec_mini", category).findings == ()
+def test_what_is_left_out_is_a_remark(tmp_path, items):
+    @dataclass(frozen=True, kw_only=True)
+    class Leaving(Listed):
+        def left_out(self, root, category):
+            return [LeftOut("a.heic", "not read"), LeftOut("b.heic", "not read")]
 
-
-def test_cookies_photographed_before_and_after_they_broke_are_found(data):
-    """Each of these pairs has been looked at: the same chips and cracks are in both images."""
-    report = check(registry.dataset("mvtec_ad")(), data / "cookies", "cookie")
-    pairs = {tuple(path.removeprefix("cookie/") for path in f.paths) for f in report.findings if f.severity == "leak"}
-    assert pairs == {
-        ("train/good/001.jpg", "train/good/002.jpg"),
-        ("test/defect/007.jpg", "test/defect_unmasked/003.jpg"),
-        ("test/defect/018.jpg", "train/good/025.jpg"),
-        ("test/defect/020.jpg", "train/good/027.jpg"),
-        ("test/defect/021.jpg", "test/good/012.jpg"),
-    }
-    assert [finding.kind for finding in report.findings].count("contradiction") == 3
+    finding = only(check(Leaving(given=tuple(items)), tmp_path, "bolt"))
+    assert (finding.kind, finding.severity, finding.paths) == ("left_out", "remark", ("a.heic", "b.heic"))
+    assert finding.detail == "left out: 2 not read (a.heic, b.heic)."

@@ -121,7 +121,8 @@ def find(thumbnails: Sequence[Thumbnail]) -> list[Pair]:
 def perceptual_hash(thumb: Thumbnail) -> Floats:
     """The lowest 16 x 16 frequencies but the constant: a perceptual hash before its bits are cut; 255 values."""
     small = np.asarray(Image.fromarray(thumb).resize((32, 32), Image.Resampling.BOX), np.float32)
-    return fft.dctn(small, norm="ortho")[:16, :16].ravel()[1:]
+    lowest: Floats = fft.dctn(small, norm="ortho")[:16, :16].ravel()[1:]
+    return lowest
 
 
 def candidates(thumbnails: Sequence[Thumbnail], k: int) -> NDArray[np.intp]:
@@ -141,7 +142,8 @@ def candidates(thumbnails: Sequence[Thumbnail], k: int) -> NDArray[np.intp]:
 
 
 def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    return unit
 
 
 def _match(thumbnails: Sequence[Thumbnail], others: NDArray[np.intp]) -> _Matches:
@@ -167,12 +169,14 @@ def _cells(thumb: Thumbnail) -> Floats:
     small = np.asarray(Image.fromarray(thumb).resize((4 * _CELL, 4 * _CELL), Image.Resampling.BOX), np.float32)
     cells = ndimage.gaussian_filter(small, 0.7).reshape(4, _CELL, 4, _CELL).transpose(0, 2, 1, 3).reshape(16, -1)
     cells -= cells.mean(1, keepdims=True)
-    return cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), _CELL * 0.5)
+    unit: Floats = cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), _CELL * 0.5)
+    return unit
 
 
 def _detail(thumb: Thumbnail) -> Floats:
     grey = thumb.astype(np.float32)
-    return ndimage.gaussian_filter(grey, 0.7) - ndimage.gaussian_filter(grey, 4)
+    detail: Floats = ndimage.gaussian_filter(grey, 0.7) - ndimage.gaussian_filter(grey, 4)
+    return detail
 
 
 def _corners() -> list[tuple[int, int]]:
@@ -185,7 +189,8 @@ def _patches(detail: Floats) -> NDArray[np.complex64]:
     cut = np.stack([detail[y : y + _PATCH, x : x + _PATCH] for y, x in _corners()])
     cut -= cut.mean((1, 2), keepdims=True)
     length = np.maximum(np.sqrt((cut**2).sum((1, 2), keepdims=True)), _PATCH * _NOISE)
-    return np.conj(fft.rfft2(cut / length, (_WINDOW, _WINDOW)))
+    spectra: NDArray[np.complex64] = np.conj(fft.rfft2(cut / length, (_WINDOW, _WINDOW)))
+    return spectra
 
 
 def _windows(detail: Floats) -> tuple[NDArray[np.complex64], Floats]:
@@ -200,7 +205,10 @@ def _windows(detail: Floats) -> tuple[NDArray[np.complex64], Floats]:
 
 def _box_sums(image: Floats) -> NDArray[np.float64]:
     total = np.pad(image.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    return total[_PATCH:, _PATCH:] - total[:-_PATCH, _PATCH:] - total[_PATCH:, :-_PATCH] + total[:-_PATCH, :-_PATCH]
+    sums: NDArray[np.float64] = (
+        total[_PATCH:, _PATCH:] - total[:-_PATCH, _PATCH:] - total[_PATCH:, :-_PATCH] + total[:-_PATCH, :-_PATCH]
+    )
+    return sums
 
 
 def _peaks(correlation: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -222,7 +230,8 @@ def _peaks(correlation: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 def _parabola(before: Floats, peak: Floats, after: Floats) -> Floats:
     """How far the parabola through three neighbours rises above the middle one."""
     bend = np.maximum(2 * peak - before - after, 1e-6)
-    return np.minimum((after - before) ** 2 / (8 * bend), 0.05)
+    rise: Floats = np.minimum((after - before) ** 2 / (8 * bend), 0.05)
+    return rise
 
 
 def _together(moved: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -248,7 +257,8 @@ def _standing_out(correlation: Floats, highest: float, least_spread: float, most
     usual = np.take_along_axis(z, nearest[..., None], axis=1)
     middle = np.median(usual, axis=1, keepdims=True)
     spread = 1.4826 * np.median(np.abs(usual - middle), axis=(0, 1)) + least_spread
-    return np.clip((z - middle) / spread, -2, most)
+    scores: Floats = np.clip((z - middle) / spread, -2, most)
+    return scores
 
 
 def _both_ways(others: NDArray[np.intp], scores: Floats) -> dict[tuple[int, int], float]:
