@@ -19,7 +19,7 @@ from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset
 from anomalybench.core.errors import UsageError
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
 from anomalybench.datasets.synthetic import Synthetic
-from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.evaluate.image import auroc
 from anomalybench.vision.file_checks import check_files
 from anomalybench.vision.images import ImageFiles, read_mask, read_rgb
 

@@ -2,18 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from anomalybench.core.dataset import ANOMALOUS, Item
-from anomalybench.core.method import Method
-from anomalybench.evaluate import boxes, faithfulness
-from anomalybench.evaluate.pixel_metrics import explain
+from anomalybench.core.method import Images, Method
+from anomalybench.core.numbers import without_nan
+from anomalybench.evaluate import boxes, catalogue, faithfulness, map_codes
+from anomalybench.evaluate.faithfulness import Faithfulness, Picture
+from anomalybench.evaluate.pixel import explain, resize_map
 from anomalybench.evaluate.pixel_resamples import PixelResamples
-from anomalybench.vision.images import read_mask, read_rgb, resize_map, upright_size
+from anomalybench.vision.images import read_mask, read_rgb, upright_size
+
+_THUMBNAIL = (32, 32)
+_SEARCHED = 500
+"""So many normal train images are looked at for one that is like a defective image."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Located:
     """What maps are worth; empty without masks.
 
     Attributes:
-        metrics: Pixel, explanation and box metrics by name.
+        metrics: Pixel, explanation and box metrics by their names in the catalogue.
         resamples: Pixel metrics in every resample of the test images.
     """
 
@@ -32,14 +39,15 @@ class Located:
 def measure(
     root: Path,
     items: Sequence[Item],
-    maps: NDArray[np.float16],
+    maps: NDArray[np.float32],
     called: NDArray[np.bool_],
     weight: NDArray[np.float32],
 ) -> Located:
     """Pixel, explanation and box metrics of test images; empty where no item has a mask.
 
     Defective images without a mask are left out and counted (`n_without_mask`): nothing says which of their pixels are
-    good. Boxes are drawn where the image is called anomalous; elsewhere its defects count as not found.
+    good. Boxes are drawn where the image is called anomalous: on a good image they are all false, and elsewhere an
+    image's defects count as not found.
 
     Args:
         root: What the items' paths are relative to.
@@ -51,34 +59,40 @@ def measure(
     if not any(item.mask for item in items):
         return Located()
     usable = np.array([item.label != ANOMALOUS or item.mask is not None for item in items])
-    counts, explanations, pairs = PixelResamples(), [], []
+    counts = PixelResamples(map_codes.counting_edges(map_codes.distinct(maps)))
+    explanations, pairs = [], []
     for item, coarse, anomalous, used in zip(items, maps, called, usable, strict=True):
         if not used:
             continue
         full = resize_map(coarse, upright_size(root / item.path))
         mask = read_mask(root / item.mask) if item.mask else None
         counts.add(full, mask)
+        predicted = boxes.components(full) if anomalous else []
         if mask is not None and mask.any():
             explanations.append(explain(full, mask))
-            pairs.append((boxes.components(full) if anomalous else [], boxes.mask_boxes(mask)))
+            pairs.append((predicted, boxes.mask_boxes(mask)))
+        elif item.label != ANOMALOUS:
+            pairs.append((predicted, []))
     fit = boxes.fit(pairs)
-    found: dict[str, int | float] = {
-        **asdict(counts.total.metrics()),
+    found: dict[str, float] = {
+        **catalogue.measure_pixels(counts.total),
         "pointing_game": _mean([float(e.hit) for e in explanations]),
-        "relevance_mass": _mean([e.mass for e in explanations if not math.isnan(e.mass)]),
+        "relevance_mass": _mean([e.mass for e in explanations]),
         "box_iou": fit.iou,
         **{f"box_precision_{level}": value for level, value in fit.precision.items()},
         **{f"box_recall_{level}": value for level, value in fit.recall.items()},
         "n_without_mask": int((~usable).sum()),
     }
-    metrics = {name: None if math.isnan(value) else value for name, value in found.items()}
-    return Located(metrics, counts.resample(weight[:, usable]))
+    return Located(without_nan(found), counts.resample(weight[:, usable]))
 
 
 def faithful(
-    method: Method, root: Path, items: Sequence[Item], maps: NDArray[np.float16], most: int
+    method: Method, root: Path, items: Sequence[Item], maps: NDArray[np.float32], most: int, normal: Images
 ) -> dict[str, int | float | None]:
     """Mean insertion and deletion areas over the first `most` defective items; empty where that is 0.
+
+    Pixels are exchanged with those of the normal train image that is most like the image. Images whose score that does
+    not lower are left out of the means; `replacement_lowers` is the share of the others.
 
     Args:
         method: The fitted method.
@@ -86,19 +100,35 @@ def faithful(
         items: n test items.
         maps: n x h x w, in the order of the items.
         most: How many images to measure: 40 more predictions each.
+        normal: The normal train images that the method was shown; nothing is measured where there are none.
     """
     defective = [i for i, item in enumerate(items) if item.label == ANOMALOUS]
-    if not most or not defective:
+    if not most or not defective or not len(normal):
         return {}
-    found = []
+    thumbnails = [_resized(normal[i], _THUMBNAIL) for i in range(min(len(normal), _SEARCHED))]
+    found: list[Faithfulness] = []
     for i in defective[:most]:
         image = read_rgb(root / items[i].path)
-        full = resize_map(maps[i], (image.shape[1], image.shape[0]))
-        found.append(faithfulness.measure(lambda pictures: method.predict(pictures).scores, image, full))
-    kept = [pair for pair in found if not math.isnan(pair.insertion)]
-    means = {"insertion_auc": _mean([p.insertion for p in kept]), "deletion_auc": _mean([p.deletion for p in kept])}
-    return {name: None if math.isnan(value) else value for name, value in means.items()}
+        size = image.shape[1], image.shape[0]
+        alike = normal[faithfulness.nearest(_resized(image, _THUMBNAIL), thumbnails)]
+        full = resize_map(maps[i], size)
+        found.append(
+            faithfulness.measure(lambda shown: method.predict(shown).scores, image, full, _resized(alike, size))
+        )
+    means = {
+        "insertion_auc": _mean([one.insertion for one in found]),
+        "deletion_auc": _mean([one.deletion for one in found]),
+        "replacement_lowers": _mean([float(one.lowers) for one in found]),
+    }
+    return without_nan(means)
+
+
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    """Brought to (width, height)."""
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
+    """Mean of what is known; NaN where nothing is."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan

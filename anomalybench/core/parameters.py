@@ -15,11 +15,12 @@ from pydantic.fields import FieldInfo
 from anomalybench.core.errors import UsageError, unknown
 
 T = TypeVar("T")
+REQUIRED = "required"
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One row of a parameter table."""
+    """One row of a parameter table; the default is `REQUIRED` where a value must be given."""
 
     name: str
     type: str
@@ -37,7 +38,7 @@ def build(cls: type[T], owner: str, values: Mapping[str, Any]) -> T:
         values: Parameter values by field name; fields left out keep their default.
 
     Raises:
-        UsageError: Unknown field (the nearest is offered), wrong type or value out of range.
+        UsageError: Unknown field (the nearest is offered), wrong type, value out of range, or a required one left out.
     """
     fields = _fields(cls)
     checked = {}
@@ -50,6 +51,8 @@ def build(cls: type[T], owner: str, values: Mapping[str, Any]) -> T:
         except pydantic.ValidationError as error:
             reasons = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
             raise UsageError(f"{owner}.{name} = {value!r}: {reasons}. See `anomalybench show {owner}`.") from None
+    if missing := [name for name in fields if name not in checked and name not in _defaults(cls)]:
+        raise _missing(owner, missing[0], fields[missing[0]])
     try:
         return cls(**checked)
     except ValueError as error:
@@ -63,12 +66,12 @@ def values_of(instance: Any) -> dict[str, Any]:
 
 def table(cls: type) -> list[Parameter]:
     """Rows of name, type, range, default and description for each parameter of the dataclass `cls`."""
-    defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    defaults = _defaults(cls)
     rows = []
     for name, annotation in _fields(cls).items():
         info = FieldInfo.from_annotation(annotation)
         limits = ", ".join(text for text in map(_limit, info.metadata) if text)
-        default = defaults[name] if defaults[name] is not dataclasses.MISSING else None
+        default = defaults.get(name, REQUIRED)
         rows.append(Parameter(name, _type_text(info.annotation), limits, default, info.description or ""))
     return rows
 
@@ -76,6 +79,24 @@ def table(cls: type) -> list[Parameter]:
 def _fields(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Default of each parameter that has one."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(cls):
+        if f.default is not dataclasses.MISSING:
+            found[f.name] = f.default
+        elif f.default_factory is not dataclasses.MISSING:
+            found[f.name] = f.default_factory()
+    return found
+
+
+def _missing(owner: str, name: str, annotation: Any) -> UsageError:
+    info = FieldInfo.from_annotation(annotation)
+    example = next(iter(info.examples or ()), "VALUE")
+    what = f" ({info.description})" if info.description else ""
+    return UsageError(f"{owner} needs {name}{what}. Give it: --set {owner}.{name}={example}")
 
 
 def _type_text(annotation: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anomalybench.evaluate.pixel_metrics import EIGHT_CONNECTED
+from anomalybench.evaluate.pixel import EIGHT_CONNECTED
 
 
 class Box(NamedTuple):
@@ -87,7 +87,7 @@ def fit(pairs: Sequence[tuple[Sequence[Box], Sequence[Box]]], levels: Sequence[f
     """How well predicted boxes fit true ones.
 
     Args:
-        pairs: Per image its predicted and its true boxes.
+        pairs: Per image its predicted and its true boxes; those of a good image called anomalous are all false.
         levels: Overlaps from which on a pair counts as found; pairs are matched greedily, the best first.
     """
     best = [max((iou(p, t) for p in predicted), default=0.0) for predicted, true in pairs for t in true]

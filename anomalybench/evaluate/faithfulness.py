@@ -1,9 +1,11 @@
 """Does the score really depend on what the map points at? Insertion and deletion (Petsiuk et al. 2018).
 
-Pixels are changed in the order of the map, the highest first: deletion paints them in the image's mean colour,
-insertion brings them back into the painted image. A curve is the image's score after each step, on a scale where 0 is
-the wholly painted image and 1 the untouched one, since raw scores have no scale of their own. A faithful map has a low
-area under the deletion curve and a high one under the insertion curve; a random order has both near one half.
+Pixels are exchanged with those of a picture of a normal part, in the order of the map, the highest first: deletion
+takes the image's own pixels away, insertion brings them back into the normal picture. A curve is the image's score after each
+step, on a scale where 0 is the normal picture and 1 the untouched image, since raw scores have no scale of their own. A
+faithful map has a low area under the deletion curve and a high one under the insertion curve; a random order has both
+near one half. The areas mean this only where the normal picture has the lower score: the image's mean colour, for one,
+looks more anomalous than any defect to methods that know normal parts alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +18,24 @@ Picture = NDArray[np.uint8]
 
 
 class Faithfulness(NamedTuple):
-    """Areas under the two curves; NaN where painting the whole image does not change its score."""
+    """Areas under the two curves; NaN where the replacement does not lower the image's score.
+
+    Attributes:
+        insertion: Area under the insertion curve.
+        deletion: Area under the deletion curve.
+        lowers: Whether the replacement has a lower score than the image.
+    """
 
     insertion: float
     deletion: float
+    lowers: bool
 
 
 def measure(
     score: Callable[[Sequence[Picture]], NDArray[np.floating]],
     image: Picture,
     anomaly_map: NDArray[np.floating],
+    replacement: Picture,
     steps: int = 20,
 ) -> Faithfulness:
     """Both areas for one image.
@@ -34,20 +44,27 @@ def measure(
         score: Image scores of a list of RGB images.
         image: RGB, height x width x 3.
         anomaly_map: height x width; among equal values the first pixel counts as higher.
+        replacement: What a normal part would show, of the image's shape.
         steps: Number of equal parts in which pixels are changed.
     """
     order = np.argsort(-anomaly_map.ravel().astype(np.float64), kind="stable")
-    painted = np.broadcast_to(np.rint(image.mean((0, 1))).astype(np.uint8), image.shape)
     ends = np.linspace(0, order.size, steps + 1).round().astype(int)
-    deleted = [_mixed(image, painted, order[:end]) for end in ends]
-    inserted = [_mixed(painted, image, order[:end]) for end in ends[1:-1]]
+    deleted = [_mixed(image, replacement, order[:end]) for end in ends]
+    inserted = [_mixed(replacement, image, order[:end]) for end in ends[1:-1]]
     scores = score([*deleted, *inserted])
     full, empty = scores[0], scores[steps]
-    if full == empty:
-        return Faithfulness(float("nan"), float("nan"))
+    if full <= empty:
+        return Faithfulness(float("nan"), float("nan"), False)
     scaled = (scores - empty) / (full - empty)
     insertion = np.r_[0, scaled[steps + 1 :], 1]
-    return Faithfulness(float(np.trapezoid(insertion) / steps), float(np.trapezoid(scaled[: steps + 1]) / steps))
+    deletion = scaled[: steps + 1]
+    return Faithfulness(float(np.trapezoid(insertion) / steps), float(np.trapezoid(deletion) / steps), True)
+
+
+def nearest(image: Picture, normal: Sequence[Picture]) -> int:
+    """Which of the normal pictures is most like the image: the least squared difference of equally large pictures."""
+    distances = [np.square(image.astype(np.float64) - other).sum() for other in normal]
+    return int(np.argmin(distances))
 
 
 def _mixed(below: Picture, above: Picture, pixels: NDArray[np.intp]) -> Picture:

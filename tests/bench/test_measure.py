@@ -12,7 +12,7 @@ from anomalybench.core.errors import DataError
 from anomalybench.core.job import Choice, Job, Record
 from anomalybench.core.method import Prediction
 from anomalybench.core.split import Split
-from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.evaluate.image import auroc
 from anomalybench.evaluate.thresholds import F1, Fixed, NormalQuantile, Youden
 
 PARTS = ("train", "calibration", "test")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.evaluate.image import auroc
 from anomalybench.evaluate.sanity import Sanity, check, remarks
 
 

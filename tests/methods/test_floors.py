@@ -3,7 +3,7 @@ import pytest
 
 from anomalybench.core import parameters, registry
 from anomalybench.core.method import Context, Train
-from anomalybench.evaluate.image_metrics import auroc
+from anomalybench.evaluate.image import auroc
 from anomalybench.methods._neighbours import nearest
 from anomalybench.vision import backbones
 

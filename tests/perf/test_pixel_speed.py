@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from anomalybench.evaluate.pixel_metrics import PixelCounts
+from anomalybench.evaluate.pixel import PixelCounts
 
 
 def images(n, side):

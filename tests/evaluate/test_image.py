@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from anomalybench.evaluate.image_metrics import accuracy_by_defect, auroc, average_precision, measure
+from anomalybench.evaluate.image import accuracy_by_defect, auroc, average_precision, measure
 
 quick = settings(max_examples=200, deadline=None)
 SCORES = st.integers(-4, 4).map(lambda i: i / 4)
