@@ -41,6 +41,11 @@ def frozen(backbone: backbones.Backbone, strides: Sequence[int], size: int, cont
     return Frozen(backbone, [backbone.end(stride) for stride in strides], size, context.device, context.features)
 
 
+def channels_at(backbone: backbones.Backbone, strides: Sequence[int]) -> int:
+    """Channels of the backbone's last layers of these strides, together."""
+    return sum(backbone.channels[backbone.end(stride) - 1] for stride in strides)
+
+
 def patches(
     extract: Frozen, images: Images, *, pool: bool, upsample: str, channels: NDArray[np.intp] | None = None
 ) -> torch.Tensor:
