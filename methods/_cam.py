@@ -48,13 +48,14 @@ class Classifier(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Last feature maps n x k x h x w of normalised images."""
-        return self.tail(self.prefix(x))
+        maps: torch.Tensor = self.tail(self.prefix(x))
+        return maps
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Logits n x 2 (good, anomalous) of feature maps n x k x h x w."""
         if self.max_pool_first and min(features.shape[-2:]) > 1:
             features = F.max_pool2d(features, 2)
-        pooled = self.pooling(features)
+        pooled: torch.Tensor = self.pooling(features)
         for layer in self.head:
             pooled = layer(pooled)
         return pooled

@@ -43,7 +43,8 @@ class DeepKnn(NetworkMethod[nn.Sequential]):
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         backbone = backbones.load(self.backbone, pretrained=pretrained)
-        self.network_ = training.freeze(backbone.layers).to(context.device)
+        training.freeze(backbone.layers).to(context.device)
+        self.network_ = backbone.layers
         self.frozen_ = Frozen(backbone, [len(backbone.layers)], self.size, context.device, context.features)
 
     def _features(self, images: Images) -> NDArray[np.float32]:

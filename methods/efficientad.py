@@ -31,7 +31,7 @@ from anomalybench.core.method import Context, Images, Prediction, Train
 from anomalybench.methods._distillation import hold_out
 from anomalybench.methods._memory import frozen, parse_strides
 from anomalybench.methods._network import NetworkMethod
-from anomalybench.methods._pdn import CHANNELS, Pdn, autoencoder, fill, hard_loss, normalise, scaled
+from anomalybench.methods._pdn import CHANNELS, Networks, fill, hard_loss, normalise, scaled
 from anomalybench.vision import backbones, training
 from anomalybench.vision.images import ImageFiles, batches, stack
 
@@ -40,7 +40,7 @@ _ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @dataclass
-class EfficientAd(NetworkMethod[nn.ModuleDict]):
+class EfficientAd(NetworkMethod[Networks]):
     """Errors of a student and an autoencoder that imitate a patch description network."""
 
     learns_from = "normals"
@@ -86,12 +86,12 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
         with training.seeded(context.seed):
             self._build(context, pretrained=False)
             if weights is not None:
-                fill(self.network_["teacher"], weights, self.teacher)
+                fill(self.network_.teacher, weights, self.teacher)
             elif self.teacher == "random":
                 context.notes.append("efficientad: the teacher has random weights, which is for measuring time only")
             else:
                 self._distil(train.images, pictures, trained, context)
-            self.network_["teacher"].eval().requires_grad_(False)
+            self.network_.teacher.eval().requires_grad_(False)
             self._measure_teacher(pictures[trained])
             self._train(pictures[trained], others, context)
         self.network_.eval()
@@ -103,7 +103,7 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
         scores, full = [], []
         for part in batches(images, _BATCH):
             both = self._errors(stack(part, self.size))
-            coarse = sum(scaled(m, *limits) / 2 for m, limits in zip(both, self.scales_, strict=True))
+            coarse = torch.stack([scaled(m, *limits) / 2 for m, limits in zip(both, self.scales_, strict=True)]).sum(0)
             scores.append(coarse.flatten(1).amax(1).cpu())
             wide = F.pad(coarse[:, None], (_MARGIN,) * 4)
             full.append(F.interpolate(wide, (self.size, self.size), mode="bilinear")[:, 0].cpu())
@@ -111,8 +111,7 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.device_ = context.device
-        students = {"teacher": Pdn(self.pdn, CHANNELS), "student": Pdn(self.pdn, 2 * CHANNELS)}
-        self.network_ = nn.ModuleDict({**students, "autoencoder": autoencoder(self.size)}).to(context.device)
+        self.network_ = Networks(self.pdn, self.size).to(context.device)
 
     def _weights(self) -> dict[str, torch.Tensor] | None:
         if self.teacher in ("distilled", "random"):
@@ -142,14 +141,14 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
         )
         wanted = self._wanted(images, context)
         mean, std = _moments(wanted[part].float() for part in trained.split(_BATCH))
-        teacher = self.network_["teacher"]
+        teacher = self.network_.teacher
         optimizer = self._optimizer([teacher])
         order = _endless(len(trained), min(self.distillation_batch, len(trained)))
         for step in range(self.distillation_steps):
             index = trained[next(order)]
             target = _spread(((wanted[index].float() - mean) / std).to(self.device_))
             optimizer.zero_grad()
-            F.mse_loss(teacher.padded(self._tensor(pictures[index])), target).backward()  # type: ignore[operator]
+            F.mse_loss(teacher.padded(self._tensor(pictures[index])), target).backward()
             optimizer.step()
             context.progress(step + 1, self.distillation_steps + self.steps)
 
@@ -167,11 +166,11 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
     @torch.no_grad()
     def _measure_teacher(self, pictures: torch.Tensor) -> None:
         """Mean and standard deviation of each of the teacher's channels."""
-        parts = (self.network_["teacher"](self._tensor(part)).cpu() for part in pictures.split(_BATCH))
+        parts = (self.network_.teacher(self._tensor(part)).cpu() for part in pictures.split(_BATCH))
         self.mean_, self.std_ = (v.to(self.device_) for v in _moments(parts))
 
     def _train(self, pictures: torch.Tensor, others: Images | None, context: Context) -> None:
-        student, coder = self.network_["student"].train(), self.network_["autoencoder"].train()
+        student, coder = self.network_.student.train(), self.network_.autoencoder.train()
         optimizer = self._optimizer([student, coder])
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, int(0.95 * self.steps)), 0.1)
         before = self.distillation_steps if self.teacher == "distilled" else 0
@@ -189,7 +188,7 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
         """All losses of one step; pictures go through a network together, which none of its layers can tell."""
         count = len(x)
         seen = torch.cat([x, changed] if other is None else [x, changed, other])
-        student, drawn = self.network_["student"](seen), self.network_["autoencoder"](changed)
+        student, drawn = self.network_.student(seen), self.network_.autoencoder(changed)
         wanted = self._teacher(seen[: 2 * count])
         first, second = student[:, :CHANNELS], student[:, CHANNELS:]
         loss = hard_loss((wanted[:count] - first[:count]) ** 2, self.hard_quantile)
@@ -205,14 +204,15 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
 
     @torch.no_grad()
     def _teacher(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.network_["teacher"](x) - self.mean_) / self.std_
+        outputs: torch.Tensor = self.network_.teacher(x)
+        return (outputs - self.mean_) / self.std_
 
     def _errors(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Squared errors, averaged over channels, of student to teacher and of student to autoencoder: n x h x w."""
         x = self._tensor(pictures)
-        student = self.network_["student"](x)
+        student = self.network_.student(x)
         apart = (self._teacher(x) - student[:, :CHANNELS]).square().mean(1)
-        return apart, (self.network_["autoencoder"](x) - student[:, CHANNELS:]).square().mean(1)
+        return apart, (self.network_.autoencoder(x) - student[:, CHANNELS:]).square().mean(1)
 
     @torch.no_grad()
     def _measure_scales(self, pictures: torch.Tensor) -> None:
@@ -229,7 +229,8 @@ class EfficientAd(NetworkMethod[nn.ModuleDict]):
 def augmented(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures in [0, 1] with brightness, contrast or saturation multiplied by .8 to 1.2, at random."""
     kinds = (change.adjust_brightness, change.adjust_contrast, change.adjust_saturation)
-    return kinds[int(torch.randint(3, ()))](pictures, 0.8 + 0.4 * float(torch.rand(())))
+    changed: torch.Tensor = kinds[int(torch.randint(3, ()))](pictures, 0.8 + 0.4 * float(torch.rand(())))
+    return changed
 
 
 def _moments(parts: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,6 +29,29 @@ class Images(Protocol):
     def __getitem__(self, index: slice, /) -> "Images": ...
 
 
+class ImageArrays(Sequence[NDArray[np.uint8]]):
+    """Images in memory.
+
+    Args:
+        arrays: RGB, each height x width x 3.
+    """
+
+    hashes: None = None
+
+    def __init__(self, arrays: Sequence[NDArray[np.uint8]]) -> None:
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageArrays": ...
+    def __getitem__(self, index: int | slice) -> "NDArray[np.uint8] | ImageArrays":
+        return ImageArrays(self._arrays[index]) if isinstance(index, slice) else self._arrays[index]
+
+
 class FeatureCache(Protocol):
     """Keeps what frozen layers gave for an image; `vision.features.FeatureStore` is one.
 

@@ -22,12 +22,12 @@ from anomalybench.core.errors import UsageError, unknown
 if TYPE_CHECKING:
     from anomalybench.core.dataset import Dataset
     from anomalybench.core.method import Method
-    from anomalybench.core.protocols import Protocol
+    from anomalybench.core.protocol import Protocol
 
 KINDS = {
     "methods": "anomalybench.core.method.Method",
     "datasets": "anomalybench.core.dataset.Dataset",
-    "protocols": "anomalybench.core.protocols.Protocol",
+    "protocols": "anomalybench.core.protocol.Protocol",
 }
 """Base class of each kind; a kind's entry points are those of the group `anomalybench.KIND`."""
 

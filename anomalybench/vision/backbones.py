@@ -245,7 +245,7 @@ def _from_hub(name: str, package: str | None, download: Callable[[], dict[str, A
     except OSError:
         # Without this, timm's downloader retries for 46 s before it looks into its cache (seen with its version 2.4).
         with contextlib.suppress(ImportError):
-            importlib.import_module("huggingface_hub.constants").HF_HUB_OFFLINE = True
+            vars(importlib.import_module("huggingface_hub.constants"))["HF_HUB_OFFLINE"] = True
     try:
         return download()
     except Exception as error:  # offline, refused, not found: each library raises its own

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from anomalybench.core.files import write_aside
 from anomalybench.core.leftovers import sweep
-from anomalybench.core.method import FeatureCache, Images
+from anomalybench.core.method import FeatureCache, ImageArrays, Images
 from anomalybench.vision import images as vision
 from anomalybench.vision.inference import Run, Tapped, engine
 from anomalybench.vision.training import state_hash
@@ -185,7 +185,7 @@ class Frozen:
                 yield chunk, self._pass(pictures)
 
     def _decode(self, images: Images, places: Sequence[int]) -> torch.Tensor:
-        return vision.stack([images[i] for i in places], self._size)
+        return vision.stack(ImageArrays([images[i] for i in places]), self._size)
 
     def _pass(self, pictures: torch.Tensor) -> NDArray[np.float16]:
         """One batch through the network: n x values."""
