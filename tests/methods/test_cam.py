@@ -135,7 +135,14 @@ def test_a_weights_file_that_was_replaced_is_another_backbone(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [{"seed": 1}, {"bright": 240}, {"epochs": 4}, {"anomaly_weight": 1.0}, {"head": "single_unit"}, {"normalise": False}],
+    [
+        {"seed": 1},
+        {"bright": 240},
+        {"epochs": 4},
+        {"anomaly_weight": 1.0},
+        {"head": "single_unit"},
+        {"normalise": False},
+    ],
     ids=lambda options: next(iter(options)),
 )
 def test_a_classifier_trained_otherwise_is_not_taken_over(tmp_path, other):
