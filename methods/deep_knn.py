@@ -42,10 +42,10 @@ class DeepKnn(NetworkMethod[nn.Sequential]):
         return Prediction(nearest(self._features(images), self.memory_, self.k).distances.mean(1))
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
-        backbone = backbones.load(self.backbone, pretrained=pretrained)
-        training.freeze(backbone.layers).to(context.device)
-        self.network_ = backbone.layers
-        self.frozen_ = Frozen(backbone, [len(backbone.layers)], self.size, context.device, context.features)
+        self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
+        self.network_ = self.backbone_.layers
+        training.freeze(self.network_).to(context.device)
+        self.frozen_ = Frozen(self.backbone_, [len(self.network_)], self.size, context.device, context.features)
 
     def _features(self, images: Images) -> NDArray[np.float32]:
         """Means over the deepest map: n x channels."""

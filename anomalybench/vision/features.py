@@ -23,8 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anomalybench.core.files import write_aside
-from anomalybench.core.leftovers import sweep
+from anomalybench.core.files import sweep, write_aside
 from anomalybench.core.method import FeatureCache, ImageArrays, Images
 from anomalybench.vision import images as vision
 from anomalybench.vision.inference import Run, Tapped, engine
@@ -77,9 +76,8 @@ class FeatureStore:
             return
         folder = self.folder / network
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             content = _checksum(values) + values.tobytes()
-            with write_aside(folder / image) as aside:
+            with write_aside(folder / image, durable=False) as aside:
                 aside.write_bytes(content)
             self._grow(len(content))
         except OSError as error:
@@ -90,7 +88,7 @@ class FeatureStore:
         file = self.folder / network / _SPEED
         try:
             if seconds is not None and self.trouble is None:
-                with write_aside(file) as aside:
+                with write_aside(file, durable=False) as aside:
                     aside.write_text(json.dumps(seconds), encoding="ascii")
             return float(json.loads(file.read_bytes()))
         except (OSError, ValueError, TypeError):

@@ -48,8 +48,7 @@ def to_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
 
 def save_arrays(file: Path, state: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays to an .npz file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with write_aside(file) as aside, aside.open("wb") as stream:
+    with write_aside(file, durable=False) as aside, aside.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **state)
 
 

@@ -121,11 +121,11 @@ def test_a_disk_that_is_full_ends_the_writing_and_not_the_run(store, monkeypatch
     pictures, expected = Pictures(20), frozen()(Pictures(20))
     write, calls = features.write_aside, []
 
-    def full(file):
+    def full(file, **options):
         calls.append(file)
         if len(calls) > 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(file)
+        return write(file, **options)
 
     monkeypatch.setattr(features, "write_aside", full)
     assert same(frozen(store)(pictures), expected)
