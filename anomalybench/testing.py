@@ -30,7 +30,7 @@ def check_method(method: str | type[Method]) -> None:
 
     Defaults construct; unknown parameters are refused; every parameter is described; the same seed gives the same
     scores, whatever torch's global generator does; scores are finite, one per image and independent of the batch; maps
-    have the input's shape; the anomalous images are told from the normal ones better than by chance; a saved method
+    have the input's shape; anomalous images score higher than normal ones more often than by chance; a saved method
     gives the same scores after loading.
 
     Args:

@@ -145,7 +145,7 @@ class ClassifierMethod(NetworkMethod[Classifier]):
 
     def _key(self, train: Train, context: Context) -> str:
         """Hash of all that the trained classifier follows from; its weights are there before it is trained."""
-        known = getattr(train.images, "hashes", None)
+        hashes = getattr(train.images, "hashes", None)
         settings = {name: getattr(self, name) for name in ClassifierMethod.__dataclass_fields__}
         parts = [
             ClassifierMethod.version,
@@ -156,7 +156,7 @@ class ClassifierMethod(NetworkMethod[Classifier]):
             context.seed,
             torch.device(context.device).type,
             np.asarray(train.labels).tolist(),
-            known
+            hashes
             or [hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest() for image in train.images],
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -64,7 +64,7 @@ def hold_out(n: int, share: float, context: Context, name: str) -> tuple[torch.T
     Args:
         n: Number of train images.
         share: Share to hold out.
-        context: Lends the generator and takes the note.
+        context: Has the generator, and takes the note.
         name: The method's name, for the note.
     """
     order = torch.from_numpy(context.rng.permutation(n))

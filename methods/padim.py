@@ -41,9 +41,9 @@ class Padim(NetworkMethod[nn.Sequential]):
         """Mean and covariance at each position."""
         with training.seeded(context.seed):
             self._build(context, pretrained=True)
-        known = channels_at(self.backbone_, parse_strides(self.strides))
-        taken = min(self.channels, known)
-        self.channels_ = np.sort(context.rng.permutation(known)[:taken])
+        available = channels_at(self.backbone_, parse_strides(self.strides))
+        taken = min(self.channels, available)
+        self.channels_ = np.sort(context.rng.permutation(available)[:taken])
         if len(train.images) <= taken:
             context.notes.append(f"padim: only {len(train.images)} training images; PaDiM wants more than {taken}")
         rows = self._rows(self._patches(train.images))

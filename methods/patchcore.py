@@ -53,8 +53,8 @@ class PatchCore(NetworkMethod[nn.Sequential]):
         with training.seeded(context.seed):
             self._build(context, pretrained=True)
         self._check_budget(len(train.images))
-        found = patches(self.frozen_, train.images, pool=True, upsample="bilinear")
-        rows = found.permute(0, 2, 3, 1).reshape(-1, found.shape[1]).to(context.device)
+        features = patches(self.frozen_, train.images, pool=True, upsample="bilinear")
+        rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]).to(context.device)
         count = max(1, int(len(rows) * self.ratio))
         matrix = torch.from_numpy(context.rng.standard_normal((rows.shape[1], self.projection), np.float32))
         projected = rows @ matrix.to(rows) / self.projection**0.5 if self.projection < rows.shape[1] else rows
@@ -64,9 +64,9 @@ class PatchCore(NetworkMethod[nn.Sequential]):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are distances, blurred; the score is taken before blurring."""
-        found = patches(self.frozen_, images, pool=True, upsample="bilinear")
-        n, channels, height, width = found.shape
-        rows = found.permute(0, 2, 3, 1).reshape(-1, channels).to(self.memory_)
+        features = patches(self.frozen_, images, pool=True, upsample="bilinear")
+        n, channels, height, width = features.shape
+        rows = features.permute(0, 2, 3, 1).reshape(-1, channels).to(self.memory_)
         distances, places = nearest(rows, self.memory_)
         coarse = distances.reshape(n, height, width)
         scores, worst = coarse.flatten(1).max(1)

@@ -109,10 +109,10 @@ def load(kind: str, name: str) -> type[Any]:
     Raises:
         UsageError: There is none, its file is not Python, or a library it needs is missing.
     """
-    known = plugins(kind)
-    if name not in known:
-        raise UsageError(" ".join([str(unknown(kind[:-1], name, known)), *broken(kind)]))
-    plugin = known[name]
+    available = plugins(kind)
+    if name not in available:
+        raise UsageError(" ".join([str(unknown(kind[:-1], name, available)), *broken(kind)]))
+    plugin = available[name]
     try:
         module = importlib.import_module(plugin.module)
     except SyntaxError as error:

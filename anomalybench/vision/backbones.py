@@ -143,10 +143,10 @@ def check(name: str) -> None:
 
 
 def _check_model(spec: Spec, name: str) -> None:
-    known = timm.list_models() if spec.library == "timm" else torchvision.models.list_models()
-    if spec.model not in known and not (spec.library == "timm" and timm.is_model(spec.model)):
-        near = difflib.get_close_matches(spec.model, known, n=3, cutoff=0.6)
-        near = near or [model for model in known if spec.model in model][:3]
+    models = timm.list_models() if spec.library == "timm" else torchvision.models.list_models()
+    if spec.model not in models and not (spec.library == "timm" and timm.is_model(spec.model)):
+        near = difflib.get_close_matches(spec.model, models, n=3, cutoff=0.6)
+        near = near or [model for model in models if spec.model in model][:3]
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"See {spec.library}'s list_models()."
         raise UsageError(f"backbone '{name}': {spec.library} has no model '{spec.model}'. {hint}")
 

@@ -151,21 +151,21 @@ class Frozen:
         """Outputs n x c x h x w after each wanted layer; from the store where `images` carries content hashes."""
         hashes: tuple[str, ...] | None = getattr(images, "hashes", None)  # a list of arrays, as in a notebook, has none
         store = self._store if hashes is not None else None
-        found: dict[int, NDArray[np.float16]] = {}
+        entries: dict[int, NDArray[np.float16]] = {}
         if store is not None and hashes is not None:
-            known = ((i, store.read(self._key, name, self._length)) for i, name in enumerate(hashes))
-            found = {i: values for i, values in known if values is not None}
-            store.saved_s += len(found) * store.speed(self._key) if found else 0.0
-        missing = [i for i in range(len(images)) if i not in found]
+            stored = ((i, store.read(self._key, name, self._length)) for i, name in enumerate(hashes))
+            entries = {i: values for i, values in stored if values is not None}
+            store.saved_s += len(entries) * store.speed(self._key) if entries else 0.0
+        missing = [i for i in range(len(images)) if i not in entries]
         start = time.perf_counter()
         for places, values in self._compute(images, missing):
             for i, one in zip(places, values, strict=True):
-                found[i] = one
+                entries[i] = one
                 if store is not None and hashes is not None:
                     store.write(self._key, hashes[i], one)
         if store is not None and missing:
             store.speed(self._key, (time.perf_counter() - start) / len(missing))
-        return self._unpacked([found[i] for i in range(len(images))])
+        return self._unpacked([entries[i] for i in range(len(images))])
 
     def tensor(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Outputs for pictures n x 3 x size x size, uint8 or float in [0, 255], that no store needs to know."""

@@ -2,7 +2,7 @@
 
 Measured on 2 cores with EfficientNet-Lite0 at 224 px: 29 images/s with torch, 129 with ONNX Runtime, whose results do
 not depend on the batch (bit by bit), so that an image's features are the same whatever it is computed with. An export
-that fails, or that differs from torch by more than 1e-3 of the greatest value, is given up and said once.
+that fails, or that differs from torch by more than 1e-3 of the greatest value, is given up, with one warning.
 """
 
 import importlib.util
