@@ -5,6 +5,7 @@ still in the trained tail too, as batches are small. A fitted classifier is kept
 so that several explainers in one run share one training; each of them reports the seconds that this training took.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -16,19 +17,19 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from anomalybench.core.errors import DataError
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
-from anomalybench.vision import backbones, images, training
+from anomalybench.core.method import Context, Images, Prediction, Train
+from anomalybench.methods._network import NetworkMethod
+from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
+from anomalybench.vision.images import stack
 
 Head = Literal["gap", "maxpool_avg", "single_unit", "own"]
-_TRAINING_VERSION = 3
 
 
 class Classifier(nn.Module):
@@ -47,13 +48,14 @@ class Classifier(nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Last feature maps n x k x h x w of normalised images."""
-        return self.tail(self.prefix(x))
+        maps: torch.Tensor = self.tail(self.prefix(x))
+        return maps
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """Logits n x 2 (good, anomalous) of feature maps n x k x h x w."""
         if self.max_pool_first and min(features.shape[-2:]) > 1:
             features = F.max_pool2d(features, 2)
-        pooled = self.pooling(features)
+        pooled: torch.Tensor = self.pooling(features)
         for layer in self.head:
             pooled = layer(pooled)
         return pooled
@@ -65,14 +67,14 @@ class Classifier(nn.Module):
 
 
 @dataclass
-class ClassifierMethod(Method):
+class ClassifierMethod(NetworkMethod[Classifier]):
     """Base of the methods that explain a classifier: everything but the explanation.
 
     The image score is the anomalous minus the good logit: the same order as the probability, without its saturation.
     """
 
-    version: ClassVar[int] = 3
-    learns_from: ClassVar[Supervision] = "labels"  # type: ignore[misc]
+    version = 3
+    learns_from = "labels"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 4, "learning_rate": 1e-3}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py; torchvision:vgg16 is the article's")] = (
@@ -114,25 +116,22 @@ class ClassifierMethod(Method):
         labels = torch.from_numpy(np.asarray(train.labels))
         if labels.min() == labels.max():
             raise DataError("a classifier needs normal and anomalous train images. Add some or use a one-class method.")
-        kept = self._kept(train.images, labels, context)
-        if kept is not None and kept.exists():
-            with np.load(kept, allow_pickle=False) as saved:
-                state = dict(saved)
-            self.reused_s = float(state.pop("fit_s"))
-            self.restore(state, context)
-            return
-        start = time.perf_counter()
         with training.seeded(context.seed):
-            self._build(context, weights=True)
+            self._build(context, pretrained=True)
+            kept = None if context.work is None else context.work / f"classifier-{self._key(train, context)}.npz"
+            if kept is not None and self._take_over(kept):
+                return
+            start = time.perf_counter()
             self._train(train.images, labels, context)
         if kept is not None:
-            training.save_arrays(kept, {**self.state(), "fit_s": np.array(time.perf_counter() - start)})
+            with contextlib.suppress(OSError):  # a disk that is full or read-only: a sibling trains anew
+                training.save_arrays(kept, {**self.state(), "fit_s": np.array(time.perf_counter() - start)})
 
-    def predict(self, images_: Images) -> Prediction:
+    def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are raw, brought to the input size bilinearly."""
         scores, maps = [], []
-        frozen = self.frozen_(images_)[0].split(32)
-        pictures = images.stack(images_, self.size).split(32) if self.explains_input else [None] * len(frozen)
+        frozen = self.frozen_(images)[0].split(32)
+        pictures = stack(images, self.size).split(32) if self.explains_input else [None] * len(frozen)
         for before, seen in zip(frozen, pictures, strict=True):
             with torch.no_grad():
                 features = self.network_.tail(before.to(self.device_))
@@ -144,36 +143,35 @@ class ClassifierMethod(Method):
             maps.append(full.cpu().numpy())
         return Prediction(np.concatenate(scores), np.concatenate(maps))
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return training.to_arrays(self.network_)
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        self._build(context, weights=False)
-        training.from_arrays(self.network_, state)
-
-    def _kept(self, train: Images, labels: torch.Tensor, context: Context) -> Path | None:
-        if context.work is None:
-            return None
-        known = getattr(train, "hashes", None)
-        hashes = known or [hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest() for image in train]
+    def _key(self, train: Train, context: Context) -> str:
+        """Hash of all that the trained classifier follows from; its weights are there before it is trained."""
+        hashes = getattr(train.images, "hashes", None)
         settings = {name: getattr(self, name) for name in ClassifierMethod.__dataclass_fields__}
-        told = [
-            _TRAINING_VERSION,
+        parts = [
+            ClassifierMethod.version,
+            torch.__version__,
             settings,
             self.classifier_head,
+            training.state_hash(self.network_),
             context.seed,
-            context.device,
-            labels.tolist(),
-            hashes,
+            torch.device(context.device).type,
+            np.asarray(train.labels).tolist(),
+            hashes
+            or [hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest() for image in train.images],
         ]
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        return context.work / f"classifier-{digest.hexdigest()[:32]}.npz"
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _build(self, context: Context, *, weights: bool) -> None:
-        name = self.backbone if weights else backbones.without_weights(self.backbone)
-        self.backbone_ = backbones.load(name)
+    def _take_over(self, kept: Path) -> bool:
+        """Whether the file holds a trained classifier, which then is this one."""
+        state = training.load_arrays(kept)
+        if state is None or state.keys() != {*self.network_.state_dict(), "fit_s"}:
+            return False
+        self.reused_s = float(state.pop("fit_s"))
+        training.from_arrays(self.network_, state)
+        return True
+
+    def _build(self, context: Context, *, pretrained: bool) -> None:
+        self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
         self.network_ = Classifier(self.backbone_, self.classifier_head).to(context.device)
         self.network_.to(memory_format=torch.channels_last)
         self.device_ = context.device
@@ -185,9 +183,9 @@ class ClassifierMethod(Method):
     def _input(self, batch: torch.Tensor) -> torch.Tensor:
         return self.backbone_.normalise(batch) if self.normalise else batch.float() / 255
 
-    def _train(self, train: Images, labels: torch.Tensor, context: Context) -> None:
+    def _train(self, images: Images, labels: torch.Tensor, context: Context) -> None:
         network, augment = self.network_, self._augmentation()
-        inputs = self.frozen_(train)[0] if augment is None else images.stack(train, self.size)
+        inputs = self.frozen_(images)[0] if augment is None else stack(images, self.size)
         balanced = (labels == 0).sum() / (labels == 1).sum()
         weight = torch.tensor([1.0, balanced if self.anomaly_weight == "balanced" else self.anomaly_weight])
         loss = nn.CrossEntropyLoss(weight.to(context.device))

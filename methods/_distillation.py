@@ -1,58 +1,49 @@
 """What the methods that imitate a frozen network share: its features, images held out, prediction and fitted state."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from anomalybench.core.method import Context, Images, Method, Prediction
-from anomalybench.vision import backbones, training
+from anomalybench.core.method import Context, Images, Prediction
+from anomalybench.methods._memory import frozen, parse_strides
+from anomalybench.methods._network import NetworkMethod
+from anomalybench.vision import backbones
 from anomalybench.vision.features import Frozen
 from anomalybench.vision.images import batches
 
 _BATCH, _CHUNK = 16, 32
 
 
-class StudentMethod(Method):
-    """Base of the methods whose student imitates a frozen backbone, the teacher; its maps show where it fails to.
-
-    `_build` sets `backbone_` and `student_`.
-    """
+class StudentMethod(NetworkMethod[nn.ModuleDict]):
+    """Base of the methods whose student imitates a frozen backbone, the teacher; its maps show where it fails to."""
 
     backbone: str
+    strides: str | int
+    size: int
     backbone_: backbones.Backbone
     student_: nn.Module
 
     @torch.no_grad()
-    def predict(self, images_: Images) -> Prediction:
+    def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; the score is the map's maximum."""
-        full = torch.cat([self._maps(part).cpu() for part in batches(images_, _BATCH)])
+        full = torch.cat([self._maps(part).cpu() for part in batches(images, _BATCH)])
         return Prediction(full.flatten(1).amax(1).double().numpy(), full.numpy())
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return training.to_arrays(self._networks())
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        self._build(backbones.without_weights(self.backbone), context)
-        training.from_arrays(self._networks(), state)
-        self.student_.eval()
+    def _build(self, context: Context, *, pretrained: bool) -> None:
+        self.backbone_, self.device_ = backbones.load(self.backbone, pretrained=pretrained), context.device
+        self.frozen_ = frozen(self.backbone_, parse_strides(self.strides), self.size, context)
+        self.student_ = self._student().to(context.device)
+        self.network_ = nn.ModuleDict({"teacher": self.backbone_.layers, "student": self.student_})
 
     @abstractmethod
-    def _build(self, name: str, context: Context) -> None:
-        """Make both networks, the teacher being the backbone `name`."""
+    def _student(self) -> nn.Module:
+        """Make what imitates `backbone_`."""
 
     @abstractmethod
-    def _maps(self, images_: Images) -> torch.Tensor:
+    def _maps(self, images: Images) -> torch.Tensor:
         """Maps n x size x size."""
-
-    def _networks(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"teacher": self.backbone_.layers, "student": self.student_})
 
 
 def targets(extract: Frozen, images: Images) -> list[torch.Tensor]:
@@ -60,8 +51,8 @@ def targets(extract: Frozen, images: Images) -> list[torch.Tensor]:
 
     They are kept as float16, which loses nothing because `Frozen` rounds to it, and halves the memory.
     """
-    found = [[layer.half() for layer in extract(part)] for part in batches(images, _CHUNK)]
-    return [torch.cat(layers) for layers in zip(*found, strict=True)]
+    parts = [[layer.half() for layer in extract(part)] for part in batches(images, _CHUNK)]
+    return [torch.cat(layers) for layers in zip(*parts, strict=True)]
 
 
 def hold_out(n: int, share: float, context: Context, name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +64,7 @@ def hold_out(n: int, share: float, context: Context, name: str) -> tuple[torch.T
     Args:
         n: Number of train images.
         share: Share to hold out.
-        context: Lends the generator and takes the note.
+        context: Has the generator, and takes the note.
         name: The method's name, for the note.
     """
     order = torch.from_numpy(context.rng.permutation(n))

@@ -100,7 +100,8 @@ def projection(a: torch.Tensor) -> torch.Tensor:
     first = torch.linalg.svd(centred, full_matrices=False).Vh[:, :1]
     projected = (centred @ first.transpose(1, 2))[..., 0]
     top = projected.gather(1, projected.abs().argmax(1, keepdim=True))
-    return (projected * torch.where(top < 0, -1, 1)).unflatten(1, a.shape[2:]).to(a.dtype)
+    signed: torch.Tensor = projected * torch.where(top < 0, -1, 1)
+    return signed.reshape(len(a), *a.shape[2:]).to(a.dtype)
 
 
 def _ablationcam(network: Explainable, a: torch.Tensor) -> torch.Tensor:

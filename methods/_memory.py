@@ -41,6 +41,11 @@ def frozen(backbone: backbones.Backbone, strides: Sequence[int], size: int, cont
     return Frozen(backbone, [backbone.end(stride) for stride in strides], size, context.device, context.features)
 
 
+def channels_at(backbone: backbones.Backbone, strides: Sequence[int]) -> int:
+    """Channels of the backbone's last layers of these strides, together."""
+    return sum(backbone.channels[backbone.end(stride) - 1] for stride in strides)
+
+
 def patches(
     extract: Frozen, images: Images, *, pool: bool, upsample: str, channels: NDArray[np.intp] | None = None
 ) -> torch.Tensor:
@@ -80,13 +85,13 @@ def blur(maps: torch.Tensor) -> torch.Tensor:
 def nearest(queries: torch.Tensor, memory: torch.Tensor, k: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """Euclidean distances of q vectors to their k nearest in m x c, the nearest first, and their places: both q x k."""
     squares = (memory**2).sum(1)
-    found = []
+    blocks = []
     for block in queries.split(max(1, 2**24 // len(memory))):
         apart = torch.addmm(squares[None], block, memory.T, alpha=-2)
         near = apart.topk(min(k, len(memory)), largest=False)
         # The expansion cancels where it matters most, near zero; the few that count are computed again.
-        found.append(((block[:, None] - memory[near.indices]).norm(dim=2), near.indices))
-    return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
+        blocks.append(((block[:, None] - memory[near.indices]).norm(dim=2), near.indices))
+    return torch.cat([d for d, _ in blocks]), torch.cat([i for _, i in blocks])
 
 
 def coreset(features: torch.Tensor, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, float]:

@@ -66,6 +66,20 @@ def autoencoder(size: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(64, CHANNELS, 3, 1, 1))
 
 
+class Networks(nn.Module):
+    """The three networks that EfficientAD learns.
+
+    Args:
+        kind: As for `Pdn`.
+        size: Side of the pictures.
+    """
+
+    def __init__(self, kind: str, size: int) -> None:
+        super().__init__()
+        self.teacher, self.student = Pdn(kind, CHANNELS), Pdn(kind, 2 * CHANNELS)
+        self.autoencoder = autoencoder(size)
+
+
 def normalise(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures in [0, 1] with ImageNet's mean and standard deviation, as the published teachers expect."""
     mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (_MEAN, _STD))

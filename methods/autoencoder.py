@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
-from anomalybench.vision import images, training
+from anomalybench.core.method import Context, Images, Prediction, Train
+from anomalybench.methods._network import NetworkMethod
+from anomalybench.vision import training
+from anomalybench.vision.images import stack
 
 _WINDOW = 11
 _SIGMA = 1.5
@@ -60,11 +61,11 @@ def ssim_map(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass
-class Autoencoder(Method):
+class Autoencoder(NetworkMethod[nn.Sequential]):
     """Residual between a picture and its reconstruction."""
 
-    version: ClassVar[int] = 2
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    version = 2
+    learns_from = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"epochs": 4, "batch_size": 4, "learning_rate": 2e-3}
 
     loss: Annotated[Literal["l2", "ssim", "ssim+l1"], Field(description="loss and residual")] = "ssim"
@@ -92,7 +93,7 @@ class Autoencoder(Method):
         """Learn to redraw the normal images."""
         pictures = self._pictures(train.images)
         with training.seeded(context.seed):
-            self._build(context)
+            self._build(context, pretrained=False)
             optimizer = torch.optim.Adam(self.network_.parameters(), self.learning_rate, weight_decay=self.weight_decay)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
             for epoch in range(self.epochs):
@@ -104,31 +105,22 @@ class Autoencoder(Method):
                 schedule.step()
                 context.progress(epoch + 1, self.epochs)
 
-    def predict(self, images_: Images) -> Prediction:
+    def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are residuals."""
-        maps = torch.cat([self._map(picture[None]) for picture in self._pictures(images_)])
+        maps = torch.cat([self._map(picture[None]) for picture in self._pictures(images)])
         flat = maps.flatten(1)
         most = max(1, round(self.top_share * flat.shape[1]))
         return Prediction(flat.topk(most).values.double().mean(1).numpy(), self._resized(maps).numpy())
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return training.to_arrays(self.network_)
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        self._build(context)
-        training.from_arrays(self.network_, state)
-
-    def _build(self, context: Context) -> None:
+    def _build(self, context: Context, *, pretrained: bool) -> None:
         self.network_ = network(self.size, self.latent, 3 if self.colour else 1).to(context.device)
         self.network_.to(memory_format=torch.channels_last)
         self.device_ = context.device
 
-    def _pictures(self, images_: Images) -> torch.Tensor:
+    def _pictures(self, images: Images) -> torch.Tensor:
         """Whole pictures in [0, 1]: n x channels x side x side."""
         side = max(self.patch, self.size)
-        pictures = images.stack(images_, side).float() / 255
+        pictures = stack(images, side).float() / 255
         return pictures if self.colour else pictures.mean(1, keepdim=True)
 
     def _crop(self, pictures: torch.Tensor) -> torch.Tensor:

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.core.method import Context, Images, Method, Prediction, Train
 
 
 @dataclass
 class Brightness(Method):
     """Mahalanobis distance of brightness statistics."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {}
 
     shrinkage: Annotated[

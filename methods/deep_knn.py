@@ -11,18 +11,20 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import nn
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.core.method import Context, Images, Prediction, Train
 from anomalybench.methods._neighbours import nearest
+from anomalybench.methods._network import NetworkMethod
 from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
 
 
 @dataclass
-class DeepKnn(Method):
+class DeepKnn(NetworkMethod[nn.Sequential]):
     """Mean Euclidean distance to the k nearest normal images in feature space."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -32,29 +34,18 @@ class DeepKnn(Method):
     def fit(self, train: Train, context: Context) -> None:
         """Keep the features of the normal images."""
         with training.seeded(context.seed):
-            self._build(self.backbone, context)
+            self._build(context, pretrained=True)
         self.memory_ = self._features(train.images)
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`."""
-        return Prediction(nearest(self._features(images), self.memory_, self.k)[0].mean(1))
+        return Prediction(nearest(self._features(images), self.memory_, self.k).distances.mean(1))
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return {"memory_": self.memory_, **training.to_arrays(self.backbone_.layers)}
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        weights = dict(state)
-        self.memory_ = weights.pop("memory_")
-        self._build(backbones.without_weights(self.backbone), context)
-        training.from_arrays(self.backbone_.layers, weights)
-
-    def _build(self, name: str, context: Context) -> None:
-        self.backbone_ = backbones.load(name)
-        training.freeze(self.backbone_.layers).to(context.device)
-        end = len(self.backbone_.layers)
-        self.frozen_ = Frozen(self.backbone_, [end], self.size, context.device, context.features)
+    def _build(self, context: Context, *, pretrained: bool) -> None:
+        self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
+        self.network_ = self.backbone_.layers
+        training.freeze(self.network_).to(context.device)
+        self.frozen_ = Frozen(self.backbone_, [len(self.network_)], self.size, context.device, context.features)
 
     def _features(self, images: Images) -> NDArray[np.float32]:
         """Means over the deepest map: n x channels."""

@@ -21,28 +21,30 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as change
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.core.method import Context, Images, Prediction, Train
 from anomalybench.methods._distillation import hold_out
 from anomalybench.methods._memory import frozen, parse_strides
-from anomalybench.methods._pdn import CHANNELS, Pdn, autoencoder, fill, hard_loss, normalise, scaled
-from anomalybench.vision import backbones, images, training
+from anomalybench.methods._network import NetworkMethod
+from anomalybench.methods._pdn import CHANNELS, Networks, fill, hard_loss, normalise, scaled
+from anomalybench.vision import backbones, training
+from anomalybench.vision.images import ImageFiles, batches, stack
 
 _BATCH, _CHUNK, _MARGIN = 16, 32, 4
 _ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @dataclass
-class EfficientAd(Method):
+class EfficientAd(NetworkMethod[Networks]):
     """Errors of a student and an autoencoder that imitate a patch description network."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from = "normals"
+    tensors = ("mean_", "std_")
     smoke: ClassVar[Mapping[str, Any]] = {
         "size": 64, "steps": 20, "distillation_steps": 20, "distillation_batch": 1, "learning_rate": 1e-3,
         "hard_quantile": 0.9,
@@ -80,51 +82,36 @@ class EfficientAd(Method):
         weights = self._weights()
         others = self._others()
         trained, held = hold_out(len(train.images), self.validation, context, "efficientad")
-        pictures = images.stack(train.images, self.size)
+        pictures = stack(train.images, self.size)
         with training.seeded(context.seed):
-            self._build(context)
+            self._build(context, pretrained=False)
             if weights is not None:
-                fill(self.networks_["teacher"], weights, self.teacher)
+                fill(self.network_.teacher, weights, self.teacher)
             elif self.teacher == "random":
                 context.notes.append("efficientad: the teacher has random weights, which is for measuring time only")
             else:
                 self._distil(train.images, pictures, trained, context)
-            self.networks_["teacher"].eval().requires_grad_(False)
+            self.network_.teacher.eval().requires_grad_(False)
             self._measure_teacher(pictures[trained])
             self._train(pictures[trained], others, context)
-        self.networks_.eval()
+        self.network_.eval()
         self._measure_scales(pictures[held])
 
     @torch.no_grad()
-    def predict(self, images_: Images) -> Prediction:
+    def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; both error maps scaled and averaged, with the authors' margin of four zero cells."""
         scores, full = [], []
-        for part in images.batches(images_, _BATCH):
-            both = self._errors(images.stack(part, self.size))
-            coarse = sum(scaled(m, *limits) / 2 for m, limits in zip(both, self.scales_, strict=True))
+        for part in batches(images, _BATCH):
+            both = self._errors(stack(part, self.size))
+            coarse = torch.stack([scaled(m, *limits) / 2 for m, limits in zip(both, self.scales_, strict=True)]).sum(0)
             scores.append(coarse.flatten(1).amax(1).cpu())
             wide = F.pad(coarse[:, None], (_MARGIN,) * 4)
             full.append(F.interpolate(wide, (self.size, self.size), mode="bilinear")[:, 0].cpu())
         return Prediction(torch.cat(scores).double().numpy(), torch.cat(full).numpy())
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        measured = {"mean_": self.mean_.cpu().numpy(), "std_": self.std_.cpu().numpy(), "scales_": self.scales_}
-        return measured | training.to_arrays(self.networks_)
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        weights = dict(state)
-        self.mean_, self.std_ = (torch.from_numpy(weights.pop(n)).to(context.device) for n in ("mean_", "std_"))
-        self.scales_ = weights.pop("scales_")
-        self._build(context)
-        training.from_arrays(self.networks_, weights)
-        self.networks_.eval()
-
-    def _build(self, context: Context) -> None:
+    def _build(self, context: Context, *, pretrained: bool) -> None:
         self.device_ = context.device
-        students = {"teacher": Pdn(self.pdn, CHANNELS), "student": Pdn(self.pdn, 2 * CHANNELS)}
-        self.networks_ = nn.ModuleDict({**students, "autoencoder": autoencoder(self.size)}).to(context.device)
+        self.network_ = Networks(self.pdn, self.size).to(context.device)
 
     def _weights(self) -> dict[str, torch.Tensor] | None:
         if self.teacher in ("distilled", "random"):
@@ -133,64 +120,64 @@ class EfficientAd(Method):
             raise UsageError(f"efficientad.teacher = {self.teacher!r}: write distilled, random or file:WEIGHTS.")
         return backbones.read_state_dict(Path(self.teacher.removeprefix("file:")))
 
-    def _others(self) -> Images:
-        """Pictures for the penalty."""
+    def _others(self) -> Images | None:
+        """Pictures for the penalty, if it is asked for."""
         if not self.penalty_images:
-            return []
+            return None
         folder = Path(self.penalty_images).expanduser()
-        found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _ENDINGS and not f.name.startswith("."))
-        if not found:
+        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _ENDINGS and not f.name.startswith("."))
+        if not files:
             raise DataError(f"efficientad.penalty_images = {self.penalty_images}: no pictures there.")
-        return images.ImageFiles(found)
+        return ImageFiles(files)
 
     def _tensor(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures as uint8 on the device and as the networks expect them."""
         return normalise(pictures.to(self.device_).float() / 255)
 
-    def _distil(self, images_: Images, pictures: torch.Tensor, trained: torch.Tensor, context: Context) -> None:
+    def _distil(self, images: Images, pictures: torch.Tensor, trained: torch.Tensor, context: Context) -> None:
         context.notes.append(
             f"efficientad: the teacher was distilled from {self.backbone} on {len(trained)} train images in "
             f"{self.distillation_steps} steps; the paper distils on ImageNet, so published results are not comparable"
         )
-        wanted = self._wanted(images_, context)
+        wanted = self._wanted(images, context)
         mean, std = _moments(wanted[part].float() for part in trained.split(_BATCH))
-        teacher = self.networks_["teacher"]
+        teacher = self.network_.teacher
         optimizer = self._optimizer([teacher])
         order = _endless(len(trained), min(self.distillation_batch, len(trained)))
         for step in range(self.distillation_steps):
             index = trained[next(order)]
             target = _spread(((wanted[index].float() - mean) / std).to(self.device_))
             optimizer.zero_grad()
-            F.mse_loss(teacher.padded(self._tensor(pictures[index])), target).backward()  # type: ignore[operator]
+            F.mse_loss(teacher.padded(self._tensor(pictures[index])), target).backward()
             optimizer.step()
             context.progress(step + 1, self.distillation_steps + self.steps)
 
-    def _wanted(self, images_: Images, context: Context) -> torch.Tensor:
+    def _wanted(self, images: Images, context: Context) -> torch.Tensor:
         """The backbone's features of twice the size on the padded PDN's grid, at most 384 channels, as float16."""
         extract = frozen(backbones.load(self.backbone), parse_strides(self.strides), 2 * self.size, context)
         grid = (self.size // 4,) * 2
-        found = []
-        for part in images.batches(images_, _CHUNK):
+        parts = []
+        for part in batches(images, _CHUNK):
             layers = [F.interpolate(layer, grid, mode="bilinear") for layer in extract(part)]
             joined = torch.cat(layers, 1)
-            found.append((_spread(joined) if joined.shape[1] > CHANNELS else joined).half())
-        return torch.cat(found)
+            parts.append((_spread(joined) if joined.shape[1] > CHANNELS else joined).half())
+        return torch.cat(parts)
 
     @torch.no_grad()
     def _measure_teacher(self, pictures: torch.Tensor) -> None:
         """Mean and standard deviation of each of the teacher's channels."""
-        parts = (self.networks_["teacher"](self._tensor(part)).cpu() for part in pictures.split(_BATCH))
+        parts = (self.network_.teacher(self._tensor(part)).cpu() for part in pictures.split(_BATCH))
         self.mean_, self.std_ = (v.to(self.device_) for v in _moments(parts))
 
-    def _train(self, pictures: torch.Tensor, others: Images, context: Context) -> None:
-        student, coder = self.networks_["student"].train(), self.networks_["autoencoder"].train()
+    def _train(self, pictures: torch.Tensor, others: Images | None, context: Context) -> None:
+        student, coder = self.network_.student.train(), self.network_.autoencoder.train()
         optimizer = self._optimizer([student, coder])
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, int(0.95 * self.steps)), 0.1)
         before = self.distillation_steps if self.teacher == "distilled" else 0
         order = _endless(len(pictures), 1)
         for step in range(self.steps):
             picture = pictures[next(order)].to(self.device_)
-            other = self._other(others).to(self.device_) if len(others) else None
+            other = self._other(others).to(self.device_) if others is not None else None
             optimizer.zero_grad()
             self._loss(normalise(picture / 255), normalise(augmented(picture / 255)), other).backward()
             optimizer.step()
@@ -201,7 +188,7 @@ class EfficientAd(Method):
         """All losses of one step; pictures go through a network together, which none of its layers can tell."""
         count = len(x)
         seen = torch.cat([x, changed] if other is None else [x, changed, other])
-        student, drawn = self.networks_["student"](seen), self.networks_["autoencoder"](changed)
+        student, drawn = self.network_.student(seen), self.network_.autoencoder(changed)
         wanted = self._teacher(seen[: 2 * count])
         first, second = student[:, :CHANNELS], student[:, CHANNELS:]
         loss = hard_loss((wanted[:count] - first[:count]) ** 2, self.hard_quantile)
@@ -210,21 +197,22 @@ class EfficientAd(Method):
 
     def _other(self, others: Images) -> torch.Tensor:
         """The middle of a random unrelated picture at twice the size, grey in three cases of ten."""
-        picture = images.stack(others[(i := int(torch.randint(len(others), ()))) : i + 1], 2 * self.size).float() / 255
+        picture = stack(others[(i := int(torch.randint(len(others), ()))) : i + 1], 2 * self.size).float() / 255
         if torch.rand(()) < 0.3:
             picture = change.rgb_to_grayscale(picture, 3)
         return normalise(change.center_crop(picture, [self.size, self.size]))
 
     @torch.no_grad()
     def _teacher(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.networks_["teacher"](x) - self.mean_) / self.std_
+        outputs: torch.Tensor = self.network_.teacher(x)
+        return (outputs - self.mean_) / self.std_
 
     def _errors(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Squared errors, averaged over channels, of student to teacher and of student to autoencoder: n x h x w."""
         x = self._tensor(pictures)
-        student = self.networks_["student"](x)
+        student = self.network_.student(x)
         apart = (self._teacher(x) - student[:, :CHANNELS]).square().mean(1)
-        return apart, (self.networks_["autoencoder"](x) - student[:, CHANNELS:]).square().mean(1)
+        return apart, (self.network_.autoencoder(x) - student[:, CHANNELS:]).square().mean(1)
 
     @torch.no_grad()
     def _measure_scales(self, pictures: torch.Tensor) -> None:
@@ -241,7 +229,8 @@ class EfficientAd(Method):
 def augmented(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures in [0, 1] with brightness, contrast or saturation multiplied by .8 to 1.2, at random."""
     kinds = (change.adjust_brightness, change.adjust_contrast, change.adjust_saturation)
-    return kinds[int(torch.randint(3, ()))](pictures, 0.8 + 0.4 * float(torch.rand(())))
+    changed: torch.Tensor = kinds[int(torch.randint(3, ()))](pictures, 0.8 + 0.4 * float(torch.rand(())))
+    return changed
 
 
 def _moments(parts: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,15 +14,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
 from anomalybench.core.errors import DataError
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.core.method import Context, Images, Prediction, Supervision, Train
+from anomalybench.methods._network import NetworkMethod
 from anomalybench.methods._receptive_field import ReceptiveField, receptive_field, upsample
-from anomalybench.vision import backbones, images, synthetic_defects, training
+from anomalybench.vision import backbones, synthetic_defects, training
 from anomalybench.vision.features import Frozen
+from anomalybench.vision.images import stack
 
 Anomalies = Literal["confetti", "confetti_mathworks", "labelled"]
 
@@ -62,10 +63,10 @@ class _Network(nn.Module):
 
 
 @dataclass
-class Fcdd(Method):
+class Fcdd(NetworkMethod[_Network]):
     """Fully convolutional data description; the image score is the mean of the map."""
 
-    version: ClassVar[int] = 4
+    version = 4
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 10, "stride": 8, "learning_rate": 1e-3}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -90,37 +91,27 @@ class Fcdd(Method):
         Literal["official", "normalised"], Field(description="normalised undoes the fall-off at the borders")
     ] = "official"
 
-    @property
-    def learns_from(self) -> Supervision:  # type: ignore[override]
+    def supervision(self) -> Supervision:
         """`labels` if it asks for labelled anomalies, else `normals`."""
         return "labels" if self.anomalies == "labelled" else "normals"
 
     def fit(self, train: Train, context: Context) -> None:
         """Train the tail and the last convolution; half of the images of each batch are anomalous."""
         labels = np.zeros(len(train.images), np.int64) if train.labels is None else train.labels
-        if self.learns_from == "labels" and not labels.any():
+        if self.supervision() == "labels" and not labels.any():
             raise DataError("fcdd.anomalies = labelled needs anomalous train images; use confetti without them.")
         with training.seeded(context.seed):
-            self._build(context, weights=True)
+            self._build(context, pretrained=True)
             self._train(train.images, torch.from_numpy(labels), context)
 
-    def predict(self, images_: Images) -> Prediction:
+    def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are up-sampled with the receptive field's Gaussian."""
-        maps = training.forward(self.network_.maps, self.frozen_(images_)[0], self.device_)
+        maps = training.forward(self.network_.maps, self.frozen_(images)[0], self.device_)
         full = upsample(maps, self._field(), self.size, self.gauss_std, normalised=self.upsampling == "normalised")
         return Prediction(maps.double().mean((1, 2)).numpy(), full.numpy())
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        return training.to_arrays(self.network_)
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        self._build(context, weights=False)
-        training.from_arrays(self.network_, state)
-
-    def _build(self, context: Context, *, weights: bool) -> None:
-        self.backbone_ = backbones.load(self.backbone if weights else backbones.without_weights(self.backbone))
+    def _build(self, context: Context, *, pretrained: bool) -> None:
+        self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
         self.network_ = _Network(self.backbone_, self.stride).to(context.device)
         self.network_.to(memory_format=torch.channels_last)
         self.device_ = context.device
@@ -130,9 +121,9 @@ class Fcdd(Method):
     def _field(self) -> ReceptiveField:
         return receptive_field(nn.Sequential(self.network_.prefix, self.network_.tail), self.size)
 
-    def _train(self, images_: Images, labels_: torch.Tensor, context: Context) -> None:
-        network, pictures = self.network_, images.stack(images_, self.size)
-        normal, anomalous = pictures[labels_ == 0], pictures[labels_ == 1]
+    def _train(self, images: Images, truth: torch.Tensor, context: Context) -> None:
+        network, pictures = self.network_, stack(images, self.size)
+        normal, anomalous = pictures[truth == 0], pictures[truth == 1]
         parameters = [p for p in network.parameters() if p.requires_grad]
         if self.optimizer == "adam":
             optimizer: torch.optim.Optimizer = torch.optim.Adam(
@@ -143,7 +134,7 @@ class Fcdd(Method):
                 parameters, self.learning_rate, 0.9, weight_decay=self.weight_decay, nesterov=True
             )
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)
-        features = None if self.augment else self.frozen_(images_)[0][labels_ == 0]
+        features = None if self.augment else self.frozen_(images)[0][truth == 0]
         for epoch in range(self.epochs):
             for index in torch.randperm(len(normal)).split(max(1, self.batch_size // 2)):
                 good = self._turned(normal[index])

@@ -11,20 +11,22 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
+from torch import nn
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
-from anomalybench.methods._memory import frozen, full_maps, parse_strides, patches
+from anomalybench.core.method import Context, Images, Prediction, Train
+from anomalybench.methods._memory import channels_at, frozen, full_maps, parse_strides, patches
+from anomalybench.methods._network import NetworkMethod
 from anomalybench.vision import backbones, training
 
 
 @dataclass
-class Padim(Method):
+class Padim(NetworkMethod[nn.Sequential]):
     """Mahalanobis distance at each position."""
 
-    version: ClassVar[int] = 2
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    version = 2
+    learns_from = "normals"
+    tensors = ("mean_", "factor_")
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "channels": 40}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -38,14 +40,12 @@ class Padim(Method):
     def fit(self, train: Train, context: Context) -> None:
         """Mean and covariance at each position."""
         with training.seeded(context.seed):
-            self._build(self.backbone, context)
-        known = sum(self.backbone_.channels[self.backbone_.end(s) - 1] for s in parse_strides(self.strides))
-        taken = min(self.channels, known)
-        self.channels_ = np.sort(context.rng.permutation(known)[:taken])
+            self._build(context, pretrained=True)
+        available = channels_at(self.backbone_, parse_strides(self.strides))
+        taken = min(self.channels, available)
+        self.channels_ = np.sort(context.rng.permutation(available)[:taken])
         if len(train.images) <= taken:
-            context.notes.append(
-                f"padim: covariances of {taken} channels from {len(train.images)} images rest on the regulariser"
-            )
+            context.notes.append(f"padim: only {len(train.images)} training images; PaDiM wants more than {taken}")
         rows = self._rows(self._patches(train.images))
         self.mean_ = rows.mean(1, keepdim=True)
         rows -= self.mean_
@@ -63,21 +63,9 @@ class Padim(Method):
         maps = full_maps(distances.T.reshape(len(features), *features.shape[2:]), self.size)
         return Prediction(maps.flatten(1).amax(1).double().cpu().numpy(), maps.cpu().numpy())
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        fitted = {"mean_": self.mean_.cpu().numpy(), "factor_": self.factor_.cpu().numpy(), "channels_": self.channels_}
-        return fitted | training.to_arrays(self.backbone_.layers)
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        weights = dict(state)
-        self.channels_ = weights.pop("channels_")
-        self.mean_, self.factor_ = (torch.from_numpy(weights.pop(n)).to(context.device) for n in ("mean_", "factor_"))
-        self._build(backbones.without_weights(self.backbone), context)
-        training.from_arrays(self.backbone_.layers, weights)
-
-    def _build(self, name: str, context: Context) -> None:
-        self.backbone_, self.device_ = backbones.load(name), context.device
+    def _build(self, context: Context, *, pretrained: bool) -> None:
+        self.backbone_, self.device_ = backbones.load(self.backbone, pretrained=pretrained), context.device
+        self.network_ = self.backbone_.layers
         self.frozen_ = frozen(self.backbone_, parse_strides(self.strides), self.size, context)
 
     def _patches(self, images: Images) -> torch.Tensor:
@@ -85,4 +73,5 @@ class Padim(Method):
 
     def _rows(self, features: torch.Tensor) -> torch.Tensor:
         """Features by position: positions x n x channels."""
-        return features.flatten(2).permute(2, 0, 1).to(self.device_).contiguous()
+        rows: torch.Tensor = features.flatten(2).permute(2, 0, 1).to(self.device_).contiguous()
+        return rows

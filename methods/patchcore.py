@@ -12,19 +12,30 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
+from torch import nn
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
-from anomalybench.methods._memory import check_memory, coreset, frozen, full_maps, nearest, parse_strides, patches
+from anomalybench.core.method import Context, Images, Prediction, Train
+from anomalybench.methods._memory import (
+    channels_at,
+    check_memory,
+    coreset,
+    frozen,
+    full_maps,
+    nearest,
+    parse_strides,
+    patches,
+)
+from anomalybench.methods._network import NetworkMethod
 from anomalybench.vision import backbones, training
 
 
 @dataclass
-class PatchCore(Method):
+class PatchCore(NetworkMethod[nn.Sequential]):
     """Distance to a coreset of normal patches."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from = "normals"
+    tensors = ("memory_",)
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -40,21 +51,22 @@ class PatchCore(Method):
     def fit(self, train: Train, context: Context) -> None:
         """Keep a coreset of the normal images' patches."""
         with training.seeded(context.seed):
-            self._build(self.backbone, context)
+            self._build(context, pretrained=True)
         self._check_budget(len(train.images))
-        found = patches(self.frozen_, train.images, pool=True, upsample="bilinear")
-        rows = found.permute(0, 2, 3, 1).reshape(-1, found.shape[1]).to(context.device)
+        features = patches(self.frozen_, train.images, pool=True, upsample="bilinear")
+        rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]).to(context.device)
         count = max(1, int(len(rows) * self.ratio))
         matrix = torch.from_numpy(context.rng.standard_normal((rows.shape[1], self.projection), np.float32))
         projected = rows @ matrix.to(rows) / self.projection**0.5 if self.projection < rows.shape[1] else rows
-        kept, self.radius_ = coreset(projected, count, context.rng)
+        kept, radius = coreset(projected, count, context.rng)
+        self.radius_ = np.array(radius)
         self.memory_ = rows[kept].clone()
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are distances, blurred; the score is taken before blurring."""
-        found = patches(self.frozen_, images, pool=True, upsample="bilinear")
-        n, channels, height, width = found.shape
-        rows = found.permute(0, 2, 3, 1).reshape(-1, channels).to(self.memory_)
+        features = patches(self.frozen_, images, pool=True, upsample="bilinear")
+        n, channels, height, width = features.shape
+        rows = features.permute(0, 2, 3, 1).reshape(-1, channels).to(self.memory_)
         distances, places = nearest(rows, self.memory_)
         coarse = distances.reshape(n, height, width)
         scores, worst = coarse.flatten(1).max(1)
@@ -64,26 +76,14 @@ class PatchCore(Method):
         maps = full_maps(coarse, self.size)
         return Prediction(scores.double().cpu().numpy(), maps.cpu().numpy())
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """See `Method.state`."""
-        memory = {"memory_": self.memory_.cpu().numpy(), "radius_": np.array(self.radius_)}
-        return memory | training.to_arrays(self.backbone_.layers)
-
-    def restore(self, state: Mapping[str, NDArray[Any]], context: Context) -> None:
-        """See `Method.restore`."""
-        weights = dict(state)
-        memory, self.radius_ = weights.pop("memory_"), float(weights.pop("radius_"))
-        self._build(backbones.without_weights(self.backbone), context)
-        training.from_arrays(self.backbone_.layers, weights)
-        self.memory_ = torch.from_numpy(memory).to(context.device)
-
-    def _build(self, name: str, context: Context) -> None:
-        self.backbone_ = backbones.load(name)
+    def _build(self, context: Context, *, pretrained: bool) -> None:
+        self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
+        self.network_ = self.backbone_.layers
         self.frozen_ = frozen(self.backbone_, parse_strides(self.strides), self.size, context)
 
     def _check_budget(self, images: int) -> None:
         strides = parse_strides(self.strides)
-        channels = sum(self.backbone_.channels[self.backbone_.end(stride) - 1] for stride in strides)
+        channels = channels_at(self.backbone_, strides)
         n = images * (-(-self.size // strides[0])) ** 2
         check_memory(n, channels, int(n * self.ratio), self.memory_gb, "patchcore")
 

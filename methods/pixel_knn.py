@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.core.method import Context, Images, Method, Prediction, Train
 from anomalybench.methods._neighbours import nearest
 from anomalybench.vision import images as vision
 
@@ -20,7 +20,7 @@ from anomalybench.vision import images as vision
 class PixelKnn(Method):
     """Mean Euclidean distance to the k nearest normal images."""
 
-    learns_from: ClassVar[Supervision] = "normals"  # type: ignore[misc]
+    learns_from = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 16}
 
     size: Annotated[int, Field(ge=1, le=512, description="side of the small picture in pixels")] = 32
@@ -33,9 +33,9 @@ class PixelKnn(Method):
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`."""
         small = self._small(images)
-        distances, places = nearest(small, self.memory_, self.k)
-        difference = (small - self.memory_[places[:, 0]]) ** 2
-        return Prediction(distances.mean(1), difference.reshape(-1, 3, self.size, self.size).mean(1))
+        near = nearest(small, self.memory_, self.k)
+        difference = (small - self.memory_[near.places[:, 0]]) ** 2
+        return Prediction(near.distances.mean(1), difference.reshape(-1, 3, self.size, self.size).mean(1))
 
     def _small(self, images: Images) -> NDArray[np.float32]:
         """Flattened small pictures in [0, 1]: n x (3 size size)."""

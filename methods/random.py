@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train
+from anomalybench.core.method import Context, Images, Method, Prediction, Train
 
 
 @dataclass
 class Random(Method):
     """Uniform scores in [0, 1)."""
 
-    learns_from: ClassVar[Supervision] = "nothing"  # type: ignore[misc]
+    learns_from = "nothing"
     smoke: ClassVar[Mapping[str, Any]] = {}
 
     def fit(self, train: Train, context: Context) -> None:

@@ -23,10 +23,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images, Supervision, Train
+from anomalybench.core.method import Context, Images, Train
 from anomalybench.methods._distillation import StudentMethod, targets
-from anomalybench.methods._memory import blur, frozen, parse_strides
-from anomalybench.vision import backbones, training
+from anomalybench.methods._memory import blur, parse_strides
+from anomalybench.vision import training
 
 
 def flat_loss(teacher: Sequence[torch.Tensor], student: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -70,7 +70,8 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.relu(x)
-        return self.body(x) + self.shortcut(x)
+        y: torch.Tensor = self.body(x) + self.shortcut(x)
+        return y
 
 
 def _resizing(before: int, after: int, factor: int) -> nn.Module:
@@ -127,7 +128,7 @@ class Student(nn.Module):
 class ReverseDistillation(StudentMethod):
     """Cosine distance between an encoder's features and their reconstruction."""
 
-    learns_from: ClassVar[Supervision] = "normals"
+    learns_from = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 15, "batch_size": 8, "blocks": "1,1,1"}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -151,16 +152,27 @@ class ReverseDistillation(StudentMethod):
         if len(train.images) == 1:
             context.notes.append("reverse_distillation: trained on a single image, whose features it learns by heart")
         with training.seeded(context.seed):
-            self._build(self.backbone, context)
+            self._build(context, pretrained=True)
             self._train(targets(self.frozen_, train.images), context)
         self.student_.eval()
 
-    def _maps(self, images_: Images) -> torch.Tensor:
+    def check(self) -> None:
+        """See `Method.check`; the decoder fits the strides and the size as well."""
+        super().check()
+        self._stages()
+
+    def _maps(self, images: Images) -> torch.Tensor:
         """Cosine distances of all layers added and blurred."""
-        teacher = [layer.to(self.device_) for layer in self.frozen_(images_)]
+        teacher = [layer.to(self.device_) for layer in self.frozen_(images)]
         return cosine_map(teacher, self.student_(teacher), self.size)
 
-    def _build(self, name: str, context: Context) -> None:
+    def _student(self) -> Student:
+        strides, blocks = self._stages()
+        channels = [self.backbone_.channels[self.backbone_.end(stride) - 1] for stride in strides]
+        return Student(channels, strides, blocks)
+
+    def _stages(self) -> tuple[list[int], list[int]]:
+        """Stride and number of blocks of each stage."""
         strides, blocks = parse_strides(self.strides), self._blocks()
         if len(blocks) != len(strides):
             raise UsageError(f"reverse_distillation.blocks = {self.blocks}: write one number per stride.")
@@ -169,10 +181,7 @@ class ReverseDistillation(StudentMethod):
                 f"reverse_distillation.size = {self.size}: it must be a multiple of {2 * strides[-1]}, twice the "
                 f"coarsest stride."
             )
-        self.backbone_, self.device_ = backbones.load(name), context.device
-        self.frozen_ = frozen(self.backbone_, strides, self.size, context)
-        channels = [self.backbone_.channels[self.backbone_.end(stride) - 1] for stride in strides]
-        self.student_ = Student(channels, strides, blocks).to(context.device)
+        return strides, blocks
 
     def _blocks(self) -> list[int]:
         try:

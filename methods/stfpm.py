@@ -20,10 +20,11 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images, Supervision, Train
+from anomalybench.core.method import Context, Images, Train
 from anomalybench.methods._distillation import StudentMethod, hold_out, targets
-from anomalybench.methods._memory import frozen, parse_strides
-from anomalybench.vision import backbones, images, training
+from anomalybench.methods._memory import parse_strides
+from anomalybench.vision import backbones, training
+from anomalybench.vision.images import stack
 from anomalybench.vision.inference import Tapped
 
 _FACTOR = 4096.0
@@ -48,7 +49,7 @@ def product_map(layers: Sequence[torch.Tensor], size: int) -> torch.Tensor:
 class Stfpm(StudentMethod):
     """Distance between a teacher's features and those of a student that has seen normal images only."""
 
-    learns_from: ClassVar[Supervision] = "normals"
+    learns_from = "normals"
     smoke: ClassVar[Mapping[str, Any]] = {"size": 64, "epochs": 12, "batch_size": 8}
 
     backbone: Annotated[str, Field(description="see vision/backbones.py")] = "timm:tf_efficientnet_lite0"
@@ -71,24 +72,21 @@ class Stfpm(StudentMethod):
             raise DataError("stfpm needs at least one normal train image.")
         trained, held = hold_out(len(train.images), self.validation, context, "stfpm")
         with training.seeded(context.seed):
-            self._build(self.backbone, context)
+            self._build(context, pretrained=True)
             self._train(train.images, trained, held, context)
         self.student_.eval()
 
-    def _maps(self, images_: Images) -> torch.Tensor:
+    def _maps(self, images: Images) -> torch.Tensor:
         """Products of distances, times 4096."""
-        layers = self._distances(images.stack(images_, self.size), self.frozen_(images_))
+        layers = self._distances(stack(images, self.size), self.frozen_(images))
         return product_map(layers, self.size)
 
-    def _build(self, name: str, context: Context) -> None:
-        strides = parse_strides(self.strides)
-        self.backbone_, self.device_ = backbones.load(name), context.device
-        self.frozen_ = frozen(self.backbone_, strides, self.size, context)
-        student = backbones.load(backbones.without_weights(name))
-        self.student_ = Tapped(student.layers, [student.end(stride) for stride in strides]).to(context.device)
+    def _student(self) -> Tapped:
+        student = backbones.load(self.backbone, pretrained=False)
+        return Tapped(student.layers, [student.end(stride) for stride in parse_strides(self.strides)])
 
-    def _train(self, images_: Images, trained: torch.Tensor, held: torch.Tensor, context: Context) -> None:
-        pictures, wanted = images.stack(images_, self.size), targets(self.frozen_, images_)
+    def _train(self, images: Images, trained: torch.Tensor, held: torch.Tensor, context: Context) -> None:
+        pictures, wanted = stack(images, self.size), targets(self.frozen_, images)
         optimizer = torch.optim.SGD(
             self.student_.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay
         )
@@ -126,5 +124,5 @@ class Stfpm(StudentMethod):
 
     def _forward(self, pictures: torch.Tensor, wanted: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Distance map of each layer."""
-        found = self.student_(self.backbone_.normalise(pictures.to(self.device_)))
-        return [distances(t.to(self.device_).float(), s) for t, s in zip(wanted, found, strict=True)]
+        own = self.student_(self.backbone_.normalise(pictures.to(self.device_)))
+        return [distances(t.to(self.device_).float(), s) for t, s in zip(wanted, own, strict=True)]

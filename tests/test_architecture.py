@@ -1,6 +1,9 @@
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -42,7 +45,7 @@ def test_files_import_only_from_lower_floors():
 
 @pytest.mark.parametrize("file", METHODS, ids=named)
 def test_methods_import_from_lower_floors_and_from_shared_siblings(file):
-    """import-linter does not see them: in a checkout they lie outside the package's folder."""
+    """As import-linter checks in the wheel (.ci/types): in a checkout they lie outside the package."""
     for name in imported(file):
         floors = name.split(".")
         if floors[0] != "anomalybench":
@@ -50,6 +53,24 @@ def test_methods_import_from_lower_floors_and_from_shared_siblings(file):
         assert floors[1] in ("core", "evaluate", "vision", "datasets", "methods"), name
         if floors[1] == "methods":
             assert floors[2].startswith("_"), f"{name}: methods share only files with a leading underscore"
+
+
+def test_what_is_imported_is_declared():
+    """Also what comes along with something else today, as markupsafe with jinja2."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {
+        re.match(r"[\w-]+", line)[0].lower()
+        for lines in (project["dependencies"], *project["optional-dependencies"].values())
+        for line in lines
+    }
+    packages = packages_distributions()
+    missing = set()
+    for file in FILES:
+        for top in {name.partition(".")[0] for name in imported(file)} - {"anomalybench", *sys.stdlib_module_names}:
+            names = {package.lower().replace("_", "-") for package in packages.get(top, ())}
+            if names and not names & declared:
+                missing.add(f"{top} in {named(file)}")
+    assert not missing
 
 
 def length(function):

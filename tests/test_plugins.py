@@ -126,6 +126,78 @@ def test_a_missing_sibling_is_not_taken_for_a_library(make_plugin):
         registry.method("broken")
 
 
+@pytest.fixture
+def broken_package(on_path, tmp_path):
+    """An installed package whose entry points lead nowhere."""
+    info = tmp_path / "site-gone" / "gone-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gone\nVersion: 1\n")
+    points = ["[anomalybench.methods]\ngone = gone.methods\n", "[anomalybench.datasets]\nplain = this\n"]
+    (info / "entry_points.txt").write_text("\n".join(points))
+    on_path(info.parent)
+
+
+def test_a_package_that_cannot_be_imported_is_named_and_the_others_are_there(acme, broken_package, cli):
+    assert {"brightest", "cam"} <= set(registry.plugins("methods"))
+    (trouble,) = registry.broken("methods")
+    assert "'gone' are missing: gone.methods cannot be imported (ModuleNotFoundError" in trouble
+    (trouble,) = registry.broken("datasets")
+    assert "not a package" in trouble
+    small = ["--dataset", "synthetic", "--categories", "tablet", "--set", "synthetic.n_normal=8"]
+    assert cli("run", "--methods", "brightest", *small, "--dry-run").exit_code == 0
+    with pytest.raises(UsageError, match=r"unknown method 'mine'.*gone\.methods cannot be imported"):
+        registry.method("mine")
+
+
+@pytest.mark.parametrize("content", [b'"""M\xe9thode."""\n', b'"""A method."""\n\0', b"def :"])
+def test_a_file_that_is_not_python_is_refused_when_it_is_asked_for(make_plugin, tmp_path, content):
+    package = make_plugin(methods={"odd": plugin(), "even": plugin()})
+    (tmp_path / f"site-{package}" / package / "methods" / "odd.py").write_bytes(content)
+    found = registry.plugins("methods")
+    assert found["odd"].summary.startswith("cannot be read")
+    assert found["even"].summary == "A method."
+    assert registry.method("even").__name__ == "Constant"
+    with pytest.raises(UsageError, match=rf"method 'odd' cannot be read.*{package}\.methods\.odd"):
+        registry.method("odd")
+
+
+def test_a_kind_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="Did you mean 'methods'"):
+        registry.plugins("method")
+
+
+def test_the_contract_takes_a_class_too(acme):
+    check_method(registry.method("brightest"))
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [(3, "derives from"), (dict, "derives from"), (None, "derives from"), ("an instance", "pass its class")],
+)
+def test_the_contract_says_what_it_takes(acme, given, hint):
+    with pytest.raises(UsageError, match=f"name or its class.*{hint}"):
+        check_method(registry.method("brightest")() if given == "an instance" else given)
+
+
+def test_the_contract_names_a_missing_supervision(make_plugin):
+    make_plugin(methods={"silent": plugin().replace('learns_from = "nothing"', "")})
+    with pytest.raises(AssertionError, match="say what it learns from"):
+        check_method("silent")
+
+
+def test_the_contract_finds_scores_that_count_calls(make_plugin):
+    counting = plugin(more="").replace("np.zeros(len(images))", "self.count(len(images))")
+    counting += """
+    calls = 0
+    def count(self, n):
+        start, self.calls = self.calls, self.calls + n
+        return np.arange(start, start + n, dtype=float)
+"""
+    make_plugin(methods={"counting": counting})
+    with pytest.raises(AssertionError, match="depend on the batch"):
+        check_method("counting")
+
+
 def test_an_unknown_method_is_a_usage_error_for_callers_too(acme):
     with pytest.raises(UsageError, match="Did you mean 'brightest'"):
         registry.method("brigthest")

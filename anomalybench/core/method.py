@@ -1,18 +1,77 @@
 """What a method is: a dataclass that fits on what its supervision allows, and predicts raw scores and maps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 Supervision = Literal["nothing", "normals", "labels", "masks"]
 
-Images = Sequence[NDArray[np.uint8]]
-"""RGB images, each height x width x 3. They are decoded on access and tell nothing of their paths or labels."""
+
+class Images(Protocol):
+    """RGB images, each height x width x 3. They are decoded on access and tell nothing of their paths or labels."""
+
+    @property
+    def hashes(self) -> tuple[str, ...] | None:
+        """Hash of each image's contents, where they are known: a key to what was computed from it before."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]: ...
+
+    @overload
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> "Images": ...
+
+
+class ImageArrays(Sequence[NDArray[np.uint8]]):
+    """Images in memory.
+
+    Args:
+        arrays: RGB, each height x width x 3.
+    """
+
+    hashes: None = None
+
+    def __init__(self, arrays: Sequence[NDArray[np.uint8]]) -> None:
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageArrays": ...
+    def __getitem__(self, index: int | slice) -> "NDArray[np.uint8] | ImageArrays":
+        return ImageArrays(self._arrays[index]) if isinstance(index, slice) else self._arrays[index]
+
+
+class FeatureCache(Protocol):
+    """Keeps what frozen layers gave for an image; `vision.features.FeatureStore` is one.
+
+    Attributes:
+        saved_s: Seconds that entries have saved so far.
+        trouble: Why it has stopped writing, if it has.
+    """
+
+    saved_s: float
+    trouble: str | None
+
+    def read(self, network: str, image: str, length: int) -> NDArray[np.float16] | None:
+        """The `length` values of an image (named by its hash), or None if they are not there."""
+
+    def write(self, network: str, image: str, values: NDArray[np.float16]) -> None:
+        """Keep the values of an image."""
+
+    def speed(self, network: str, seconds: float | None = None) -> float:
+        """Seconds per image that computing took when last measured; with `seconds`, keep a measurement."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +108,7 @@ def _no_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Context:
-    """What the runner lends a method while it fits.
+    """What the runner gives a method to fit with.
 
     Attributes:
         seed: Seed of everything random in the fit.
@@ -63,7 +122,7 @@ class Context:
     seed: int = 0
     device: str = "cpu"
     work: Path | None = None
-    features: Any = None
+    features: FeatureCache | None = None
     progress: Callable[[int, int], None] = _no_progress
     notes: list[str] = field(default_factory=list)
     rng: np.random.Generator = field(init=False)
@@ -80,9 +139,16 @@ class Method(ABC):
     smoke: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make a fit take about a second, for tests."""
     reused_s: float = 0.0
-    """Seconds that a fit would have taken in addition, had it not taken over what an earlier one had computed."""
-    learns_from: Supervision
-    """What it may see of the train set; a class attribute, or a property where parameters decide."""
+    """Seconds that this fit saved because it used what an earlier one had computed."""
+    learns_from: ClassVar[Supervision]
+    """What it may see of the train set; override `supervision` where parameters decide."""
+
+    def supervision(self) -> Supervision:
+        """What it may see of the train set, with these parameters."""
+        return self.learns_from
+
+    def check(self) -> None:  # noqa: B027, most methods have nothing to check
+        """Find what is wrong with the parameters before the run, quickly; raise UsageError or WeightsError."""
 
     @abstractmethod
     def fit(self, train: Train, context: Context) -> None:
@@ -115,3 +181,24 @@ class Method(ABC):
     def n_parameters(self) -> int:
         """Number of values in the fitted state."""
         return sum(int(array.size) for array in self.state().values())
+
+
+def batch_dependence(method: Method, images: Images, scores: NDArray[np.floating[Any]] | None = None) -> float:
+    """How much the scores of a few images change when each is predicted alone; 0 if not at all.
+
+    Args:
+        method: The fitted method.
+        images: A few images.
+        scores: Their scores as part of a larger batch; by default they are predicted together.
+
+    Returns:
+        The largest difference divided by the range of all these scores; differences of 1e-5 of the largest score or
+        less are rounding and count as 0.
+    """
+    together = np.asarray(method.predict(images).scores if scores is None else scores, np.float64)
+    alone = np.concatenate([method.predict(images[i : i + 1]).scores for i in range(len(images))]).astype(np.float64)
+    apart = float(np.abs(together - alone).max(initial=0))
+    both = np.concatenate([together, alone])
+    if apart <= 1e-5 * np.abs(both).max(initial=0):
+        return 0.0
+    return apart / float(np.ptp(both))

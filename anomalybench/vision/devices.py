@@ -17,18 +17,33 @@ _POLL_S = 0.2
 
 
 def device_name(wanted: str) -> str:
-    """The torch device to use: `auto` takes an NVIDIA GPU where there is one.
+    """The torch device to use.
+
+    Args:
+        wanted: A torch device; `auto` is an NVIDIA GPU where there is one, else the CPU; `gpu` is any GPU.
 
     Raises:
-        UsageError: The device does not exist here.
+        UsageError: The device does not exist here; the error lists what does.
     """
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if gpus() else "cpu"
+    if wanted == "gpu":
+        name = "cuda" if gpus() else "mps"
+        if name == "mps" and not torch.backends.mps.is_available():
+            raise UsageError(f"device 'gpu': there is no GPU here. {_choices()}")
+        return name
     try:
         torch.zeros(1, device=torch.device(wanted))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"device '{wanted}' cannot be used: {str(error).splitlines()[0]} Take cpu or auto.") from None
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise UsageError(f"device '{wanted}' cannot be used: {reason}. {_choices()}") from None
     return wanted
+
+
+def _choices() -> str:
+    """What there is to choose from here."""
+    here = ["cpu", *gpus(), *(["mps"] if torch.backends.mps.is_available() else [])]
+    return f"Take one of: {', '.join(here)}, auto."
 
 
 @contextmanager
@@ -39,18 +54,18 @@ def lent(wanted: str) -> Iterator[str]:
     may be another one in each process.
 
     Args:
-        wanted: As for `device_name`; `auto` and `cuda` take the first GPU that is free.
+        wanted: As for `device_name`; `auto`, `gpu` and `cuda` take the first NVIDIA GPU that is free.
 
     Raises:
         UsageError: There is no such GPU.
     """
-    name = ("cuda" if gpus() else "cpu") if wanted == "auto" else wanted
+    name = device_name(wanted) if wanted in ("auto", "gpu") else wanted
     if not name.startswith("cuda"):
         yield name
         return
     fitting = {gpu: uuid for gpu, uuid in gpus().items() if name in ("cuda", gpu)}
     if not fitting:
-        raise UsageError(f"device '{wanted}': there are {len(gpus())} GPUs here.")
+        raise UsageError(f"device '{wanted}' is not here. {_choices()}")
     locks = {gpu: FileLock(Path(tempfile.gettempdir()) / f"anomalybench-{uuid}.lock") for gpu, uuid in fitting.items()}
     while True:
         for gpu, lock in locks.items():

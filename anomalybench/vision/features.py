@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,10 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from anomalybench.core.files import sweep
-from anomalybench.core.method import Images
+from anomalybench.core.files import sweep, write_aside
+from anomalybench.core.method import FeatureCache, ImageArrays, Images
 from anomalybench.vision import images as vision
 from anomalybench.vision.inference import Run, Tapped, engine
+from anomalybench.vision.training import state_hash
 
 if TYPE_CHECKING:
     from anomalybench.vision.backbones import Backbone  # timm takes as long to import as torch, and floors need none
@@ -76,9 +76,9 @@ class FeatureStore:
             return
         folder = self.folder / network
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             content = _checksum(values) + values.tobytes()
-            _write_aside(folder / image, content)
+            with write_aside(folder / image, durable=False) as aside:
+                aside.write_bytes(content)
             self._grow(len(content))
         except OSError as error:
             self.trouble = f"the feature store {self.folder} stopped writing ({error.strerror or error})"
@@ -88,7 +88,8 @@ class FeatureStore:
         file = self.folder / network / _SPEED
         try:
             if seconds is not None and self.trouble is None:
-                _write_aside(file, json.dumps(seconds).encode())
+                with write_aside(file, durable=False) as aside:
+                    aside.write_text(json.dumps(seconds), encoding="ascii")
             return float(json.loads(file.read_bytes()))
         except (OSError, ValueError, TypeError):
             return seconds or 0.0
@@ -138,7 +139,7 @@ class Frozen:
         ends: Sequence[int],
         size: int,
         device: str,
-        store: FeatureStore | None = None,
+        store: FeatureCache | None = None,
         *,
         normalise: bool = True,
     ) -> None:
@@ -148,23 +149,23 @@ class Frozen:
 
     def __call__(self, images: Images) -> list[torch.Tensor]:
         """Outputs n x c x h x w after each wanted layer; from the store where `images` carries content hashes."""
-        hashes: Sequence[str] | None = getattr(images, "hashes", None)
+        hashes: tuple[str, ...] | None = getattr(images, "hashes", None)  # a list of arrays, as in a notebook, has none
         store = self._store if hashes is not None else None
-        found: dict[int, NDArray[np.float16]] = {}
+        entries: dict[int, NDArray[np.float16]] = {}
         if store is not None and hashes is not None:
-            known = ((i, store.read(self._key, name, self._length)) for i, name in enumerate(hashes))
-            found = {i: values for i, values in known if values is not None}
-            store.saved_s += len(found) * store.speed(self._key) if found else 0.0
-        missing = [i for i in range(len(images)) if i not in found]
+            stored = ((i, store.read(self._key, name, self._length)) for i, name in enumerate(hashes))
+            entries = {i: values for i, values in stored if values is not None}
+            store.saved_s += len(entries) * store.speed(self._key) if entries else 0.0
+        missing = [i for i in range(len(images)) if i not in entries]
         start = time.perf_counter()
         for places, values in self._compute(images, missing):
             for i, one in zip(places, values, strict=True):
-                found[i] = one
+                entries[i] = one
                 if store is not None and hashes is not None:
                     store.write(self._key, hashes[i], one)
         if store is not None and missing:
             store.speed(self._key, (time.perf_counter() - start) / len(missing))
-        return self._unpacked([found[i] for i in range(len(images))])
+        return self._unpacked([entries[i] for i in range(len(images))])
 
     def tensor(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Outputs for pictures n x 3 x size x size, uint8 or float in [0, 255], that no store needs to know."""
@@ -182,7 +183,7 @@ class Frozen:
                 yield chunk, self._pass(pictures)
 
     def _decode(self, images: Images, places: Sequence[int]) -> torch.Tensor:
-        return vision.stack([images[i] for i in places], self._size)
+        return vision.stack(ImageArrays([images[i] for i in places]), self._size)
 
     def _pass(self, pictures: torch.Tensor) -> NDArray[np.float16]:
         """One batch through the network: n x values."""
@@ -202,10 +203,8 @@ class Frozen:
         """Hash of everything but the image and the engine."""
         about = [repr(self._network.layers), self._network.ends, self._size, self._normalise]
         about += [self._backbone.mean, self._backbone.std]
-        digest = hashlib.sha256(json.dumps(about).encode())
-        for name, value in self._network.state_dict().items():
-            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:32]
+        about += [state_hash(self._network)]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
 
     @cached_property
     def _engine(self) -> tuple[str, Run]:
@@ -236,14 +235,3 @@ class Frozen:
 
 def _checksum(values: NDArray[np.float16]) -> bytes:
     return zlib.crc32(values.tobytes()).to_bytes(4, "little")
-
-
-def _write_aside(file: Path, content: bytes) -> None:
-    handle, aside = tempfile.mkstemp(dir=file.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(aside).replace(file)
-    except OSError:
-        Path(aside).unlink(missing_ok=True)
-        raise

@@ -12,7 +12,7 @@ from anomalybench.methods.autoencoder import network, ssim_map
 
 def built(**params):
     method = parameters.build(registry.method("autoencoder"), "autoencoder", params)
-    method._build(Context())
+    method._build(Context(), pretrained=False)
     return method
 
 

@@ -79,16 +79,16 @@ def test_scaling_puts_the_quantiles_to_0_and_a_tenth():
 
 def test_loss_is_that_of_each_network_alone():
     method = fitted()
-    networks, g = method.networks_.eval(), torch.Generator().manual_seed(0)
+    networks, g = method.network_.eval(), torch.Generator().manual_seed(0)
     x, changed, other = torch.randn(3, 1, 3, 64, 64, generator=g)
     with torch.no_grad():
-        teacher = lambda y: (networks["teacher"](y) - method.mean_) / method.std_  # noqa: E731
-        hard = ((teacher(x) - networks["student"](x)[:, :384]) ** 2).flatten().sort().values
-        drawn = networks["autoencoder"](changed)
+        teacher = lambda y: (networks.teacher(y) - method.mean_) / method.std_  # noqa: E731
+        hard = ((teacher(x) - networks.student(x)[:, :384]) ** 2).flatten().sort().values
+        drawn = networks.autoencoder(changed)
         expected = hard[int(np.ceil(0.999 * (len(hard) - 1))) :].mean()
         expected += ((teacher(changed) - drawn) ** 2).mean()
-        expected += ((drawn - networks["student"](changed)[:, 384:]) ** 2).mean()
-        penalty = (networks["student"](other)[:, :384] ** 2).mean()
+        expected += ((drawn - networks.student(changed)[:, 384:]) ** 2).mean()
+        penalty = (networks.student(other)[:, :384] ** 2).mean()
         assert torch.allclose(method._loss(x, changed, None), expected, rtol=1e-4)
         assert torch.allclose(method._loss(x, changed, other), expected + penalty, rtol=1e-4)
 
@@ -121,12 +121,12 @@ def test_training_brings_student_and_autoencoder_closer_and_leaves_the_teacher_a
         method.fit(Train(shown), Context())
     x = long._tensor(images.stack(shown, 64))
     with torch.no_grad():
-        students = [F.mse_loss(m.networks_["student"](x)[:, :384], m._teacher(x)) for m in (short, long)]
-        coders = [F.mse_loss(m.networks_["autoencoder"](x), m._teacher(x)) for m in (short, long)]
+        students = [F.mse_loss(m.network_.student(x)[:, :384], m._teacher(x)) for m in (short, long)]
+        coders = [F.mse_loss(m.network_.autoencoder(x), m._teacher(x)) for m in (short, long)]
     assert students[1] < 0.3 * students[0]
     assert coders[1] < 0.85 * coders[0]
-    kept = long.networks_["teacher"].state_dict()
-    assert all(torch.equal(value, kept[name]) for name, value in short.networks_["teacher"].state_dict().items())
+    kept = long.network_.teacher.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in short.network_.teacher.state_dict().items())
 
 
 def test_distilling_brings_the_teacher_closer_to_the_backbone():
@@ -136,7 +136,7 @@ def test_distilling_brings_the_teacher_closer_to_the_backbone():
     target = _spread((wanted - wanted.mean((0, 2, 3), keepdim=True)) / wanted.std((0, 2, 3), keepdim=True))
     x = long._tensor(images.stack(pictures(4), 64))
     with torch.no_grad():
-        before, after = (F.mse_loss(m.networks_["teacher"].padded(x), target).item() for m in (short, long))
+        before, after = (F.mse_loss(m.network_.teacher.padded(x), target).item() for m in (short, long))
     assert after < 0.9 * before
 
 
@@ -188,7 +188,7 @@ def test_published_weights_are_taken_over_by_their_order(tmp_path, ending):
     file = tmp_path / f"teacher.{ending}"
     (torch.save if ending == "pth" else safetensors.torch.save_file)(state, file)
     method = fitted(teacher=f"file:{file}", steps=1)
-    found = method.networks_["teacher"].state_dict()
+    found = method.network_.teacher.state_dict()
     assert all(torch.equal(found[name], value) for name, value in source.state_dict().items())
 
 
@@ -212,7 +212,7 @@ def test_penalty_images_change_the_training(tmp_path):
         fitted(penalty_images=str(tmp_path / "none"))
     (tmp_path / "deeper").mkdir()
     Image.fromarray(pictures(1)[0][:40]).save(tmp_path / "deeper" / "other.png")
-    weights = [fitted(penalty_images=p).networks_["student"][0].weight for p in ("", str(tmp_path))]
+    weights = [fitted(penalty_images=p).network_.student[0].weight for p in ("", str(tmp_path))]
     assert not torch.equal(*weights)
 
 

@@ -101,8 +101,8 @@ def test_maps_of_other_backbones_point_at_the_right_place(name, stride):
 
 def test_learns_from_follows_the_parameter():
     cls = registry.method("fcdd")
-    assert parameters.build(cls, "fcdd", {}).learns_from == "normals"
-    assert parameters.build(cls, "fcdd", {"anomalies": "labelled"}).learns_from == "labels"
+    assert parameters.build(cls, "fcdd", {}).supervision() == "normals"
+    assert parameters.build(cls, "fcdd", {"anomalies": "labelled"}).supervision() == "labels"
 
 
 @pytest.mark.parametrize(

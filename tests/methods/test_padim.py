@@ -56,7 +56,7 @@ def test_fewer_images_than_channels_are_noted(n, said):
     context = Context(seed=0)
     fitted(noise(n), context)
     assert bool(context.notes) == said
-    assert all(f"12 channels from {n} images" in note for note in context.notes)
+    assert all(note == f"padim: only {n} training images; PaDiM wants more than 12" for note in context.notes)
 
 
 def test_channels_are_drawn_without_repetition_from_the_seed():

@@ -131,6 +131,20 @@ def test_settings_that_do_not_fit_are_refused(params, words):
         fitted(**params)
 
 
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"size": 80}, "multiple of 32"),
+        ({"blocks": "3,4"}, "one number per stride"),
+        ({"strides": "4;8"}, "separated by commas"),
+        ({"backbone": "timm:resnet188"}, "Did you mean 'resnet18'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_found_before_the_run(params, words):
+    with pytest.raises(UsageError, match=words):
+        parameters.build(registry.method("reverse_distillation"), "reverse_distillation", params).check()
+
+
 def test_no_images_are_refused():
     with pytest.raises(DataError, match="at least one"):
         fitted(n=0)

@@ -39,7 +39,7 @@ def test_map_is_the_product_on_the_finest_grid():
 
 def test_the_paper_s_student_has_its_parameter_count_and_other_weights_than_the_teacher():
     method = Stfpm(backbone="random@timm:resnet18", size=64)
-    method._build(method.backbone, Context())
+    method._build(Context(), pretrained=True)
     # ResNet-18 has 11,689,512 parameters, 8,393,728 of them in its last stage and 513,000 in its classifier.
     assert sum(p.numel() for p in method.student_.parameters()) == 2_782_784
     assert all(p.requires_grad for p in method.student_.parameters())

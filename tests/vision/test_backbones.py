@@ -102,3 +102,53 @@ def test_normalise():
     images = torch.from_numpy(np.full((1, 3, 2, 2), 255, np.uint8))
     expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     assert torch.allclose(backbone.normalise(images)[0, :, 0, 0], expected)
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_a_cut_weights_file_is_named(tmp_path, ending, part):
+    state = timm.create_model("resnet18", pretrained=False).state_dict()
+    file = tmp_path / f"weights{ending}"
+    torch.save(state, file) if ending == ".pth" else safetensors.torch.save_file(state, file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(WeightsError, match=f"weights{ending}: cannot be read as weights") as refused:
+        backbones.load(f"file:{file}@timm:resnet18")
+    assert "()" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("timm:resnet188", "'resnet18'"),
+        ("timm:efficientnet_light0", "'efficientnet_lite0'"),
+        ("torchvision:vgg160", "'vgg16'"),
+        ("resnet18", "write timm:MODEL"),
+        ("random@timm:xqxqxq", "list_models"),
+    ],
+)
+def test_a_slip_is_found_without_loading_and_the_nearest_name_offered(name, hint, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a network was made")
+
+    monkeypatch.setattr(backbones.timm, "create_model", refuse)
+    monkeypatch.setattr(backbones.torchvision.models, "get_model", refuse)
+    with pytest.raises(UsageError, match=hint):
+        backbones.check(name)
+
+
+def test_a_weights_file_that_is_not_there_is_found_without_loading(tmp_path):
+    with pytest.raises(WeightsError, match=r"no file .*gone\.pth"):
+        backbones.check(f"file:{tmp_path / 'gone.pth'}@timm:resnet18")
+
+
+@pytest.mark.parametrize(
+    "name", ["timm:tf_efficientnet_lite0", "timm:resnet18.a1_in1k", "torchvision:vgg16", "random@timm:wide_resnet50_2"]
+)
+def test_names_that_exist_pass_the_check(name):
+    backbones.check(name)
+
+
+def test_a_network_to_be_filled_needs_no_weights(tmp_path):
+    backbone = backbones.load(f"file:{tmp_path / 'gone.pth'}@timm:resnet18", pretrained=False)
+    assert backbone.channels[-1] == 512

@@ -74,5 +74,24 @@ def test_without_a_gpu(monkeypatch):
     monkeypatch.setattr(devices, "gpus", dict)
     with devices.lent("auto") as first, devices.lent("cpu") as second:
         assert first == second == "cpu"
-    with pytest.raises(UsageError, match="cuda:3"), devices.lent("cuda:3"):
+    with pytest.raises(UsageError, match=r"cuda:3.*Take one of: cpu"), devices.lent("cuda:3"):
         pass
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:7", "gpus"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch, name):
+    monkeypatch.setattr(devices, "gpus", dict)
+    monkeypatch.setattr(devices.torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=rf"device '{name}'.*Take one of: cpu, auto\."):
+        devices.device_name(name)
+
+
+def test_gpu_is_any_gpu(two_gpus, monkeypatch):
+    assert devices.device_name("gpu") == "cuda"
+    with devices.lent("gpu") as name:
+        assert name == "cuda:0"
+    monkeypatch.setattr(devices, "gpus", dict)
+    monkeypatch.setattr(devices.torch.backends.mps, "is_available", lambda: True)
+    assert devices.device_name("gpu") == "mps"
+    with devices.lent("gpu") as name:
+        assert name == "mps"

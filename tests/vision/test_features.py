@@ -119,15 +119,15 @@ def test_a_damaged_entry_is_computed_again_and_replaced(store, damage):
 
 def test_a_disk_that_is_full_ends_the_writing_and_not_the_run(store, monkeypatch):
     pictures, expected = Pictures(20), frozen()(Pictures(20))
-    write, calls = features._write_aside, []
+    write, calls = features.write_aside, []
 
-    def full(file, content):
+    def full(file, **options):
         calls.append(file)
         if len(calls) > 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(file, content)
+        return write(file, **options)
 
-    monkeypatch.setattr(features, "_write_aside", full)
+    monkeypatch.setattr(features, "write_aside", full)
     assert same(frozen(store)(pictures), expected)
     assert "No space left" in store.trouble
     assert str(store.folder) in store.trouble
@@ -144,7 +144,7 @@ def test_a_read_only_store_is_still_read(store, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(features.os, "utime", refuse)
-    monkeypatch.setattr(features.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(features, "write_aside", refuse)
     later = FeatureStore(store.folder)
     assert same(frozen(later)(pictures), expected)
     assert (pictures.seen, later.trouble) == (3, None)

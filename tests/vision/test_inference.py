@@ -1,7 +1,6 @@
 """ONNX Runtime gives what torch gives, whatever the batch; where it cannot, torch runs."""
 
-import builtins
-import sys
+import importlib.util
 import warnings
 
 import pytest
@@ -129,18 +128,15 @@ def test_an_output_that_is_not_a_number_is_found():
         assert engine(Tapped(small(middle=Undefined()), [2]), SIZE, "cpu")[0] == "eager"
 
 
-def test_without_onnx_runtime_torch_runs_and_nothing_is_said(monkeypatch, no_warning):
-    real = builtins.__import__
-
-    def absent(name, *rest, **more):
-        if name.partition(".")[0] == "onnxruntime":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
-    monkeypatch.setattr(builtins, "__import__", absent)
-    network = Tapped(small(), [3])
-    assert_runs_in_torch(network)
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_a_package_torch_runs_and_the_extra_is_named_once(monkeypatch, package):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
+    with pytest.warns(RuntimeWarning, match=rf"{package} not installed.*anomalybench-vision\[export\]"):
+        assert_runs_in_torch(Tapped(small(), [3]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert_runs_in_torch(Tapped(small(), [3]))
 
 
 def backbone(layers):
