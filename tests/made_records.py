@@ -1,14 +1,13 @@
 """Finished jobs that were never run: real records, scores, maps and small images, made in a moment."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from anomalybench.bench.store import Outcome
 from anomalybench.core.job import Choice, Costs, Counts, Job, Record
-from anomalybench.evaluate import image_metrics, statistics
+from anomalybench.core.numbers import without_nan
+from anomalybench.evaluate import catalogue, statistics
 
 WIDTH, HEIGHT = 48, 40
 DEFECTS = ("crack", "stain")
@@ -47,20 +46,20 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
     table = pd.concat([known, test], ignore_index=True)
     table["score"] = rng.normal(table["label"] * gap).round(3)
     threshold = gap / 2
-    measured = image_metrics.measure(tested(table)["score"], test["label"], threshold)
+    measured = catalogue.measure_image(tested(table)["score"], test["label"], threshold)
     resamples = statistics.resample(
         tested(table)["score"], test["label"], threshold, statistics.weights(list(test["path"]))
     )
-    counts = (measured.tp, measured.fn, measured.fp, measured.tn)
+    tp, fn, fp, tn = (measured[name] for name in ("tp", "fn", "fp", "tn"))
     intervals = {}
     for name, values in resamples.items():
-        value = getattr(measured, name)
-        error = statistics.standard_error(value, values, measured.tp + measured.fn, measured.fp + measured.tn)
+        value = measured[name]
+        error = statistics.standard_error(value, values, tp + fn, fp + tn)
         intervals[name] = tuple(statistics.interval(value, error))
-    intervals["balanced_accuracy"] = tuple(statistics.balanced_accuracy_interval(*counts))
+    intervals["balanced_accuracy"] = tuple(statistics.balanced_accuracy_interval(tp, fn, fp, tn))
     record = Record(
         job=job, status="ok", supervision="normals", root=str(data), fingerprint="f" * 16, threshold=threshold,
-        threshold_rule="youden", metrics=asdict(measured), intervals=intervals,
+        threshold_rule="youden", metrics=without_nan(measured), intervals=intervals,
         counts=Counts(images=3 * len(test), calibration=len(test), test=len(test)),
         costs=Costs(fit_s=1 + seed, predict_ms_per_image=10.0 + 7 * seed, params_m=1.5, peak_memory_mb=500.0 + seed),
         environment={"date": "2026-01-02T03:04:05+00:00", "command": "anomalybench run", "torch": "2.6"},

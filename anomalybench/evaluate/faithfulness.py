@@ -1,11 +1,15 @@
 """Does the score really depend on what the map points at? Insertion and deletion (Petsiuk et al. 2018).
 
 Pixels are exchanged with those of a picture of a normal part, in the order of the map, the highest first: deletion
-takes the image's own pixels away, insertion brings them back into the normal picture. A curve is the image's score after each
-step, on a scale where 0 is the normal picture and 1 the untouched image, since raw scores have no scale of their own. A
-faithful map has a low area under the deletion curve and a high one under the insertion curve; a random order has both
-near one half. The areas mean this only where the normal picture has the lower score: the image's mean colour, for one,
-looks more anomalous than any defect to methods that know normal parts alone.
+takes the image's own pixels away, insertion brings them back into the normal picture. A curve is the image's score
+after each step, on a scale where 0 is the normal picture and 1 the untouched image, since raw scores have no scale of
+their own. A faithful map has a low area under the deletion curve and a high one under the insertion curve.
+
+This means something only where the normal picture has the lower score. Share of 32 defective images (hazelnut,
+transistor, cookie at 128 x 128) whose score each replacement lowers, for pixel_knn, padim and patchcore: the image's
+mean colour 0, .59 and 0; the mean of the train images at each position 1, .97 and .41; that mean blurred .88, .81 and
+0; the most similar train image 1, 1 and 1. Pixels in random order give areas near .5 with pixel_knn, but .85 with padim
+and 1 to 2 with patchcore, to which a mixture of two pictures looks odd: compare maps of one method by both areas.
 """
 
 from collections.abc import Callable, Sequence

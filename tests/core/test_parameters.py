@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from anomalybench.core.errors import UsageError
-from anomalybench.core.parameters import build, table, values_of
+from anomalybench.core.parameters import REQUIRED, build, table, values_of
 
 
 @dataclasses.dataclass
@@ -113,3 +113,23 @@ def test_table_says_type_range_default_and_description():
     assert "gap" in rows["head"].type
     assert "max" in rows["head"].type
     assert (rows["name"].range, rows["name"].description) == ("", "")
+
+
+@dataclasses.dataclass
+class Demanding:
+    at: Annotated[float, Field(description="the place", examples=[0.5])]
+    name: str
+    sizes: list[int] = dataclasses.field(default_factory=lambda: [1, 2])
+    state_: int = dataclasses.field(init=False)
+
+
+def test_a_required_parameter_that_is_left_out_is_named_with_the_way_to_give_it():
+    with pytest.raises(UsageError, match=r"demanding needs at \(the place\)\. Give it: --set demanding\.at=0\.5"):
+        build(Demanding, "demanding", {"name": "x"})
+    with pytest.raises(UsageError, match=r"demanding needs name\. Give it: --set demanding\.name=VALUE"):
+        build(Demanding, "demanding", {"at": 1.0})
+    assert build(Demanding, "demanding", {"at": 1.0, "name": "x"}).sizes == [1, 2]
+
+
+def test_table_says_what_is_required_and_calls_factories():
+    assert {row.name: row.default for row in table(Demanding)} == {"at": REQUIRED, "name": REQUIRED, "sizes": [1, 2]}

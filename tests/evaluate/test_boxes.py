@@ -60,6 +60,14 @@ def test_fit_counts_each_box_once():
     assert found.recall == {0.3: 1 / 3, 0.5: 1 / 3}
 
 
+def test_boxes_on_good_images_lower_the_precision_and_nothing_else():
+    defective = ([Box(0, 0, 4, 4)], [Box(0, 0, 4, 4)])
+    alone, with_false = fit([defective]), fit([defective, ([Box(0, 0, 2, 2)], []), ([], [])])
+    assert alone.precision == {0.3: 1, 0.5: 1}
+    assert with_false.precision == {0.3: 0.5, 0.5: 0.5}
+    assert (with_false.iou, with_false.recall) == (alone.iou, alone.recall)
+
+
 def test_fit_without_boxes():
     assert np.isnan(fit([]).iou)
     assert fit([([], [Box(0, 0, 1, 1)])]).iou == 0

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from anomalybench.evaluate.image import accuracy_by_defect, auroc, average_precision, measure
+from anomalybench.evaluate.catalogue import measure_image
+from anomalybench.evaluate.image import accuracy_by_defect, auroc, average_precision, balanced_accuracy, resample
+from anomalybench.evaluate.statistics import weights
 
 quick = settings(max_examples=200, deadline=None)
 SCORES = st.integers(-4, 4).map(lambda i: i / 4)
@@ -26,7 +28,7 @@ def measured(good_right, good_wrong, bad_wrong, bad_right):
     """Metrics of a confusion matrix, by scores 0 and 1 that make it."""
     labels = [0] * (good_right + good_wrong) + [1] * (bad_wrong + bad_right)
     scores = [0.0] * good_right + [1.0] * good_wrong + [0.0] * bad_wrong + [1.0] * bad_right
-    return measure(scores, labels, 0.5)
+    return measure_image(scores, labels, 0.5)
 
 
 @quick
@@ -36,8 +38,8 @@ def test_every_metric_agrees_with_scikit_learn(data, threshold):
     called = (s > threshold).astype(int)
     tn, fp, fn, tp = sk.confusion_matrix(y, called, labels=[0, 1]).ravel()
     fpr, tpr, _ = sk.roc_curve(y, s, drop_intermediate=False)
-    got = measure(s, y, threshold)
-    assert (got.tn, got.fp, got.fn, got.tp) == (tn, fp, fn, tp)
+    got = measure_image(s, y, threshold)
+    assert (got["tn"], got["fp"], got["fn"], got["tp"]) == (tn, fp, fn, tp)
     expected = {
         "auroc": sk.roc_auc_score(y, s),
         "average_precision": sk.average_precision_score(y, s),
@@ -53,7 +55,7 @@ def test_every_metric_agrees_with_scikit_learn(data, threshold):
         "oracle_balanced_accuracy": np.max((tpr + 1 - fpr) / 2),
     }
     for name, value in expected.items():
-        assert getattr(got, name) == pytest.approx(value, abs=1e-12, nan_ok=True), name
+        assert got[name] == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -69,9 +71,11 @@ def test_ranking_metrics_agree_with_scikit_learn_on_many_scores(seed):
 @given(data=both_classes(), threshold=SCORES)
 def test_the_oracle_threshold_reaches_the_oracle_and_nothing_beats_it(data, threshold):
     s, y = data
-    got = measure(s, y, threshold)
-    assert measure(s, y, got.oracle_threshold).balanced_accuracy == pytest.approx(got.oracle_balanced_accuracy)
-    assert got.balanced_accuracy <= got.oracle_balanced_accuracy + 1e-12
+    got = measure_image(s, y, threshold)
+    assert measure_image(s, y, got["oracle_threshold"])["balanced_accuracy"] == pytest.approx(
+        got["oracle_balanced_accuracy"]
+    )
+    assert got["balanced_accuracy"] <= got["oracle_balanced_accuracy"] + 1e-12
 
 
 @quick
@@ -92,10 +96,10 @@ def test_turned_scores_turn_auroc(data):
 
 
 def test_a_score_on_the_threshold_is_normal():
-    got = measure([0.5, 0.5], [0, 1], 0.5)
-    assert (got.tn, got.fn, got.tp, got.fp) == (1, 1, 0, 0)
-    just_below = measure([0.5, 0.5], [0, 1], np.nextafter(0.5, 0))
-    assert (just_below.tp, just_below.fp, just_below.tn, just_below.fn) == (1, 1, 0, 0)
+    got = measure_image([0.5, 0.5], [0, 1], 0.5)
+    assert (got["tn"], got["fn"], got["tp"], got["fp"]) == (1, 1, 0, 0)
+    just_below = measure_image([0.5, 0.5], [0, 1], np.nextafter(0.5, 0))
+    assert tuple(just_below[name] for name in ("tp", "fp", "tn", "fn")) == (1, 1, 0, 0)
     assert accuracy_by_defect([0.5, 0.5], [0, 1], ["good", "hole"], 0.5) == {"good": 1.0, "hole": 0.0}
 
 
@@ -110,25 +114,25 @@ def test_perfect_reversed_and_constant_scores():
 def test_one_class_leaves_the_rest_undefined(label):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        got = measure([0.1, 0.7, 0.9], [label] * 3, 0.5)
+        got = measure_image([0.1, 0.7, 0.9], [label] * 3, 0.5)
     lacking = ("recall", "fnr", "average_precision") if label == 0 else ("specificity", "fpr")
     for name in ("auroc", "balanced_accuracy", "oracle_balanced_accuracy", "oracle_threshold", *lacking):
-        assert math.isnan(getattr(got, name)), name
-    assert got.mcc == 0
-    assert got.accuracy == pytest.approx(1 / 3 if label == 0 else 2 / 3)
+        assert math.isnan(got[name]), name
+    assert got["mcc"] == 0
+    assert got["accuracy"] == pytest.approx(1 / 3 if label == 0 else 2 / 3)
 
 
 def test_precision_is_undefined_where_nothing_is_called_anomalous():
-    got = measure([0.1, 0.2], [0, 1], 0.5)
-    assert math.isnan(got.precision)
-    assert (got.f1, got.recall, got.mcc) == (0, 0, 0)
-    assert math.isnan(measure([0.1, 0.2], [0, 0], 0.5).f1)
+    got = measure_image([0.1, 0.2], [0, 1], 0.5)
+    assert math.isnan(got["precision"])
+    assert (got["f1"], got["recall"], got["mcc"]) == (0, 0, 0)
+    assert math.isnan(measure_image([0.1, 0.2], [0, 0], 0.5)["f1"])
 
 
 def test_mcc_of_very_many_images_does_not_overflow():
     n = 200_000
-    assert measured(n, 0, 0, n).mcc == pytest.approx(1)
-    assert measured(0, n, n, 0).mcc == pytest.approx(-1)
+    assert measured(n, 0, 0, n)["mcc"] == pytest.approx(1)
+    assert measured(0, n, n, 0)["mcc"] == pytest.approx(-1)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +150,9 @@ def test_published_confusion_counts_give_the_published_accuracies(
 ):
     """Visual-Inspection's table, in which `good` is the positive class."""
     got = measured(good_right, good_wrong, bad_wrong, bad_right)
-    assert (got.tn, got.fp, got.fn, got.tp) == (good_right, good_wrong, bad_wrong, bad_right), category
-    assert abs(100 * got.accuracy - accuracy) < 0.055  # leather's 71 of 74 are 95.946 %, printed as 96.0
-    assert abs(100 * got.balanced_accuracy - balanced) < 0.05
+    assert (got["tn"], got["fp"], got["fn"], got["tp"]) == (good_right, good_wrong, bad_wrong, bad_right), category
+    assert abs(100 * got["accuracy"] - accuracy) < 0.055  # leather's 71 of 74 are 95.946 %, printed as 96.0
+    assert abs(100 * got["balanced_accuracy"] - balanced) < 0.05
 
 
 def test_accuracy_by_defect_counts_each_type_by_itself():
@@ -156,3 +160,17 @@ def test_accuracy_by_defect_counts_each_type_by_itself():
     defects = ["good", "good", "hole", "hole", "scratch", "good"]
     got = accuracy_by_defect(scores, labels, defects, 0.5)
     assert got == {"good": pytest.approx(2 / 3), "hole": 0.5, "scratch": 1.0}
+
+
+def test_any_metric_can_be_resampled_by_repetition():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [9, 6])
+    s = rng.normal(y)
+    weight = weights([str(i) for i in range(15)])[:40]
+    found = resample(balanced_accuracy, s, y, 0.5, weight)
+    for value, times in zip(found, weight, strict=True):
+        drawn = times > 0
+        expected = sk.balanced_accuracy_score(y[drawn], s[drawn] > 0.5, sample_weight=times[drawn])
+        assert value == pytest.approx(expected)
+    one_class = np.r_[np.ones(9), np.zeros(6)].astype(np.float32)[None]
+    assert np.isnan(resample(balanced_accuracy, s, y, 0.5, one_class)).all()

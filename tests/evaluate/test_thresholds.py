@@ -5,8 +5,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from anomalybench.evaluate.thresholds import F1, RULES, Fixed, Fpr, NormalQuantile, Youden
+from anomalybench.core.errors import UsageError
+from anomalybench.core.parameters import build
+from anomalybench.evaluate.thresholds import (
+    F1,
+    RULES,
+    Fixed,
+    Fpr,
+    NormalQuantile,
+    Youden,
+    default_rule,
+    unkept_promise,
+)
 
 quick = settings(max_examples=200, deadline=None)
 HUGE = np.finfo(float).max
@@ -87,24 +99,46 @@ def test_scores_that_say_nothing_or_the_contrary():
 
 @quick
 @given(normal=st.lists(st.one_of(FEW, WIDE), min_size=1, max_size=40), parts=st.tuples(st.integers(0, 40), st.just(40)))
-def test_fpr_never_exceeds_q_and_is_the_lowest_such(normal, parts):
+def test_fpr_is_the_lowest_threshold_that_a_further_normal_image_exceeds_with_a_chance_of_q(normal, parts):
+    """The last of n + 1 scores is as likely to have any rank: the chance is (those above + 1) / (n + 1)."""
     s, allowed = np.array(normal), Fraction(*parts)
     t = Fpr(q=parts[0] / parts[1]).fit(np.append(s, 1e3), [0] * s.size + [1])
     with np.errstate(over="ignore"):
         lower = np.nextafter(t, -np.inf)
-    rate = [Fraction(int((s > cut).sum()), s.size) for cut in (t, lower)]
-    assert rate[0] <= allowed
-    assert rate[1] > allowed or rate[0] == 1
+    chance = [Fraction(int((s > cut).sum()) + 1, s.size + 1) for cut in (t, lower)]
+    assert chance[0] <= max(allowed, Fraction(1, s.size + 1))
+    assert chance[1] > allowed or chance[0] == 1
+    assert NormalQuantile(q=1 - parts[0] / parts[1]).fit(s, np.zeros(s.size)) == t
 
 
-@pytest.mark.parametrize(("q", "expected"), [(0.0, 9.0), (0.05, 9.0), (0.1, 8.0), (0.3, 6.0), (0.9, 0.0)])
+@pytest.mark.parametrize("rule", [NormalQuantile(), Fpr(), NormalQuantile(q=0.8), Fpr(q=0.2)])
+@pytest.mark.parametrize("n", [10, 19, 30, 40, 200])
+def test_the_mean_false_alarm_rate_is_as_promised(rule, n):
+    rng, promised = np.random.default_rng(n), 0.05 if rule in (NormalQuantile(), Fpr()) else 0.2
+    rates = stats.norm.sf([rule.fit(rng.normal(size=n), np.zeros(n)) for _ in range(4000)])
+    reachable = max(promised, 1 / (n + 1))
+    assert reachable - 1 / (n + 1) < rates.mean() < reachable + 4 * rates.std() / 4000**0.5
+    assert (unkept_promise(rule, n) is None) == (reachable == promised)
+
+
+def test_a_promise_that_cannot_be_kept_is_said_in_words():
+    said = "only 12 normal calibration images: a false-alarm rate of 5 % cannot be promised; 19 or more are needed"
+    assert unkept_promise(NormalQuantile(), 12) == unkept_promise(Fpr(), 12) == said
+    assert unkept_promise(NormalQuantile(), 19) is unkept_promise(Fpr(q=0.5), 1) is None
+    assert "99 or more" in str(unkept_promise(Fpr(q=0.01), 98))
+    assert "a false-alarm rate of 0 cannot be promised" in str(unkept_promise(Fpr(q=0.0), 10**6))
+    assert unkept_promise(Youden(), 1) is unkept_promise(Fixed(t=0.0), 0) is None
+
+
+@pytest.mark.parametrize(("q", "expected"), [(0.0, 9.0), (0.05, 9.0), (0.1, 9.0), (0.3, 7.0), (0.9, 1.0)])
 def test_fpr_by_hand(q, expected):
     assert Fpr(q=q).fit(np.arange(10.0), np.zeros(10)) == expected
 
 
 def test_fpr_is_not_fooled_by_rounding():
-    assert 0.29 * 100 < 29
-    assert Fpr(q=0.29).fit(np.arange(100.0), np.zeros(100)) == 70
+    """100 (1 - .29) is 71 but for rounding, and so is the rank."""
+    assert Fpr(q=0.29).fit(np.arange(1.0, 100.0), np.zeros(99)) == 71
+    assert NormalQuantile(q=0.57).fit(np.arange(1.0, 100.0), np.zeros(99)) == 57
 
 
 def test_fpr_of_one_calls_everything_anomalous():
@@ -115,20 +149,37 @@ def test_fpr_with_ties_stays_below_q():
     assert Fpr(q=0.5).fit([1.0, 2.0, 2.0, 2.0], [0] * 4) == 2.0
 
 
-@quick
-@given(
-    normal=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40),
-    anomalous=st.lists(st.floats(-1e6, 1e6), max_size=5),
-    q=st.floats(0, 1),
-)
-def test_normal_quantile_is_numpys_of_the_normal_scores(normal, anomalous, q):
-    labels = [0] * len(normal) + [1] * len(anomalous)
-    assert NormalQuantile(q=q).fit(normal + anomalous, labels) == np.quantile(np.array(normal), q)
-
-
 def test_normal_quantile_by_hand():
-    assert NormalQuantile(q=0.5).fit([1.0, 2.0, 99.0], [0, 0, 1]) == 1.5
+    assert NormalQuantile(q=0.5).fit([1.0, 2.0, 3.0, 99.0], [0, 0, 0, 1]) == 2.0
     assert NormalQuantile(q=1.0).fit([1.0, 2.0, 99.0], [0, 0, 1]) == 2.0
+
+
+def held_out(rule, n_normal, n_anomalous, rng):
+    """Mean balanced accuracy on new images over several Gaussian cases."""
+    found = []
+    for auroc, spread in itertools.product((0.8, 0.9, 0.95, 0.99), (1, 2)):
+        mean = stats.norm.ppf(auroc) * (1 + spread**2) ** 0.5
+        labels = np.repeat([0, 1], [n_normal, n_anomalous])
+        for _ in range(60):
+            scores = np.r_[rng.normal(size=n_normal), rng.normal(mean, spread, n_anomalous)]
+            t = rule.fit(scores, labels)
+            found.append((stats.norm.cdf(t) + stats.norm.sf(t, mean, spread)) / 2)
+    return np.mean(found)
+
+
+@pytest.mark.parametrize(("n_anomalous", "better", "worse"), [(1, "normal_quantile", "youden"), (20, "youden", "f1")])
+def test_the_default_rule_is_the_better_one_for_the_counts(n_anomalous, better, worse):
+    assert default_rule(100, n_anomalous).name == better
+    rates = [held_out(RULES[name](), 100, n_anomalous, np.random.default_rng(0)) for name in (better, worse)]
+    assert rates[0] > rates[1] + 0.005
+
+
+@pytest.mark.parametrize(
+    ("n_normal", "n_anomalous", "name"),
+    [(50, 0, "normal_quantile"), (50, 5, "normal_quantile"), (50, 6, "youden"), (0, 6, "normal_quantile")],
+)
+def test_the_default_rule_goes_by_the_counts_alone(n_normal, n_anomalous, name):
+    assert default_rule(n_normal, n_anomalous).name == name
 
 
 @given(t=WIDE)
@@ -137,13 +188,18 @@ def test_fixed_is_what_it_is_told(t):
     assert Fixed(t=t).fit([], []) == t
 
 
-@pytest.mark.parametrize("name", RULES)
+def test_fixed_without_a_value_is_refused_with_the_way_to_give_it():
+    with pytest.raises(UsageError, match=r"fixed needs t \(the threshold\)\. Give it: --set fixed\.t=0\.5"):
+        build(Fixed, "fixed", {})
+
+
+@pytest.mark.parametrize("rule", [Youden(), F1(), Fpr(), NormalQuantile(), Fixed(t=0.5)])
 @quick
 @given(data=both_classes(), seed=st.integers(0, 99))
-def test_the_order_of_the_scores_plays_no_part(name, data, seed):
+def test_the_order_of_the_scores_plays_no_part(rule, data, seed):
     s, y = data
     order = np.random.default_rng(seed).permutation(s.size)
-    np.testing.assert_equal(RULES[name]().fit(s[order], y[order]), RULES[name]().fit(s, y))
+    np.testing.assert_equal(rule.fit(s[order], y[order]), rule.fit(s, y))
 
 
 @pytest.mark.parametrize("name", [name for name, rule in RULES.items() if name != "fixed"])

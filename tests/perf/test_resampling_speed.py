@@ -38,11 +38,11 @@ def plain(scores, labels, keys, resamples=statistics.RESAMPLES):
 
 
 def maps(n, side):
-    rng, resamples = np.random.default_rng(0), PixelResamples()
+    rng, resamples = np.random.default_rng(0), PixelResamples(np.linspace(-5, 6, 65536, dtype=np.float32))
     for i in range(n):
         mask = np.zeros((side, side), bool)
         mask[side // 8 : side // 4, side // 3 : side // 2] = i % 2
-        resamples.add((rng.normal(size=mask.shape) + mask).astype(np.float16), mask)
+        resamples.add((rng.normal(size=mask.shape) + mask).astype(np.float32), mask)
     return resamples, statistics.weights([f"image {i}" for i in range(n)])
 
 
