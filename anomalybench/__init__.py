@@ -5,8 +5,7 @@ imported on first use, so that importing the package costs nothing.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,51 +28,17 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-def run(
-    suite: str | None = None,
-    *,
-    methods: Sequence[str] = (),
-    dataset: str | None = None,
-    categories: Sequence[str] = (),
-    protocol: str | None = None,
-    seeds: Sequence[int] = (),
-    threshold: str | None = None,
-    explain: int | None = None,
-    params: Mapping[str, Any] | None = None,
-    group_by: str | None = None,
-    data: str | Path | None = None,
-    results: str | Path = "results",
-    device: str = "auto",
-    feature_gb: float = 20.0,
-    force: bool = False,
-    workers: int = 1,
-    cluster: str | None = None,
-    shard: str | None = None,
-    timeout: float | None = None,
-) -> "Tables":
+def run(suite: str | None = None, *, progress: bool | None = None, **options: Any) -> "Tables":
     """Run a suite, or methods on a dataset, and return its leaderboards; what `results` has already is not run again.
 
+    The options are those of `anomalybench run`, by the names of `anomalybench.bench.request.Request`: for example
+    `run(methods=["cam", "fcdd"], data="my_images", protocol="kfold", params={"cam.epochs": 5})`. A list may be written
+    as a text with commas.
+
     Args:
-        suite: A suite's name or YAML file; with neither suite nor dataset, `quickstart`.
-        methods: Only these methods.
-        dataset: Only this dataset; without a suite, an ad-hoc suite of it.
-        categories: Only these categories.
-        protocol: `pooled`, `kfold`, `standard`, `few` or `unseen_defect` instead of the suite's.
-        seeds: Seeds instead of the suite's.
-        threshold: `youden`, `f1`, `fpr`, `normal_quantile` or `fixed` instead of the default.
-        explain: On how many defective test images of each job insertion and deletion are measured.
-        params: Values by `NAME.PARAMETER`, as in `{"cam.epochs": 5, "kfold.k": 3}`.
-        group_by: Regular expression on paths: images that match it alike show one object and are never torn apart.
-        data: Folder of the data; by default the environment variable `ANOMALYBENCH_DATA`.
-        results: Folder for results.
-        device: `auto`, `cpu`, `cuda`, ...
-        feature_gb: Most that features of frozen networks may take on the disk; 0 keeps none.
-        force: Run everything again.
-        workers: Processes side by side on this machine.
-        cluster: Address of a Dask scheduler, to run jobs on its workers instead; or `local`, which a script may only
-            ask for under `if __name__ == "__main__"`.
-        shard: Only part `I/N` of the jobs; the tables are of all that are done.
-        timeout: Seconds after which a job has failed.
+        suite: A suite's name or YAML file; without it, and with neither dataset nor data, `quickstart`.
+        progress: Write a line for each finished job to standard error; by default where that is a terminal.
+        options: See above.
 
     Returns:
         Two pandas DataFrames, `leaderboard` and `by_category`. Failed jobs are rows with their error.
@@ -81,21 +46,15 @@ def run(
     Raises:
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
-    from anomalybench.bench import executors, settings
-    from anomalybench.bench.external import PREFIX
-    from anomalybench.bench.store import Store
-    from anomalybench.bench.suite import Request, load
-    from anomalybench.core import places
-    from anomalybench.report import leaderboard
+    from anomalybench.bench.request import Request
+    from anomalybench.bench.session import Session
+    from anomalybench.report.outputs import write_tables
 
-    where, params = places.data(data), params or {}
-    request = Request(suite, methods, dataset, categories, protocol, seeds, threshold, explain, params, group_by, where)
-    loaded, store = load(request), Store(Path(results))
-    (how := settings.Settings(device, feature_gb, timeout, workers, cluster)).check_device()
-    store.check_writable()
-    todo = executors.plan(settings.shard(loaded.jobs, shard), store, where, force=force)
-    records = executors.records(loaded.jobs, list(executors.run(todo, store, how)), store)
-    records += store.beside(loaded.jobs, f"{PREFIX}*")
-    tables = leaderboard.build(records, store.resample(r.job for r in records))
-    leaderboard.write(tables, store.results, loaded.name)
-    return tables
+    session = Session(Request.of({"suite": suite, **options}))
+    told = sys.stderr.isatty() if progress is None else progress
+    finished = []
+    for item in session.run(session.plan()):
+        finished.append(item)
+        if told:
+            print(item, file=sys.stderr, flush=True)
+    return write_tables(session.suite.name, session.results(finished), session.store).tables

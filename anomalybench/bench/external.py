@@ -17,16 +17,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from anomalybench.bench import measure
-from anomalybench.bench.runner import environment
+from anomalybench.bench import measure, runner
+from anomalybench.bench.environment import environment
+from anomalybench.bench.item_table import ItemTable, build_dataset
+from anomalybench.bench.measure import Scored
+from anomalybench.bench.session import Session
 from anomalybench.bench.store import Outcome
-from anomalybench.bench.suite import Table, build_dataset, load_table
 from anomalybench.core.dataset import NORMAL, Item
 from anomalybench.core.errors import DataError, UsageError, unknown
-from anomalybench.core.job import EXTERNAL, Choice, Job, Record
+from anomalybench.core.job import EXTERNAL, Choice, Job
 from anomalybench.core.method import Prediction, Supervision
-from anomalybench.core.split import Split
-from anomalybench.vision.images import resize_map
+from anomalybench.core.protocol import Split
+from anomalybench.core.record import Counts, Record
+from anomalybench.evaluate import map_codes
+from anomalybench.evaluate.pixel import resize_map
 
 PREFIX = EXTERNAL
 _ENDINGS = (".npy", ".tiff", ".tif")
@@ -45,14 +49,11 @@ def choice(name: str) -> Choice:
     return Choice(name=PREFIX + name)
 
 
-def outcomes(
-    jobs: Sequence[Job], data: Path | None, file: Path, maps: Path | None, learns_from: str | None
-) -> list[Outcome]:
+def outcomes(session: Session, file: Path, maps: Path | None, learns_from: str | None) -> list[Outcome]:
     """Measure a file of scores on every job; whatever is wrong with it is said before there is any outcome.
 
     Args:
-        jobs: Their method is the external tool.
-        data: Folder of the data.
+        session: Its jobs' method is the external tool.
         file: CSV or Parquet file with the columns path and score.
         maps: Folder of maps, each in the place of its image, with the ending .npy, .tiff or .tif.
         learns_from: What the tool was trained on, if that is known.
@@ -65,17 +66,13 @@ def outcomes(
     if learns_from is not None and learns_from not in kinds:
         raise unknown("kind of supervision", learns_from, kinds)
     scores, found = read_scores(file), []
-    tables: dict[tuple[str, str], Table] = {}
     placed: dict[tuple[str, Part], dict[str, float]] = {}
-    for job in jobs:
-        dataset = job.dataset.model_dump_json()
-        key = dataset, job.category
-        if key not in tables:
-            tables[key] = load_table(job.dataset, job.category, data)
-        part = _part(job, scores, file)
-        if (dataset, part) not in placed:
-            placed[dataset, part] = relative(scores[part], file, job.dataset, tables[key].root)
-        found.append(score(job, tables[key], placed[dataset, part], maps, learns_from))
+    for job in session.suite.jobs:
+        table, part = session.tables.get(job.dataset, job.category), _part(job, scores, file)
+        key = job.dataset.model_dump_json(), part
+        if key not in placed:
+            placed[key] = relative(scores[part], file, job.dataset, table.root)
+        found.append(score(job, table, placed[key], maps, learns_from, session.suite.options.threshold))
     return found
 
 
@@ -150,7 +147,14 @@ def relative(scores: pd.Series, file: Path, dataset: Choice, root: Path) -> dict
     return {place: float(scores[path]) for path, place in places.items() if place is not None}
 
 
-def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None, supervision: str | None) -> Outcome:
+def score(
+    job: Job,
+    table: ItemTable,
+    scores: Mapping[str, float],
+    maps: Path | None,
+    supervision: str | None,
+    threshold: Choice | None = None,
+) -> Outcome:
     """Measure one job.
 
     Args:
@@ -159,13 +163,13 @@ def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None
         scores: By path in the dataset.
         maps: Folder of maps, each in the place of its image, with the ending .npy, .tiff or .tif.
         supervision: What the tool learned from, if that is known.
+        threshold: Threshold rule; None for the default one.
 
     Raises:
         DataError: Calibration or test images lack a score or a map.
     """
     split = table.split(job)
     measure.check_test(job, split)
-    rule = measure.threshold_rule(job, split)
     shown = (*split.calibration, *split.test)
     if missing := [item.path for item in shown if item.path not in scores]:
         raise DataError(
@@ -174,18 +178,27 @@ def score(job: Job, table: Table, scores: Mapping[str, float], maps: Path | None
         )
     found, notes = (None, []) if maps is None else _maps(maps, shown)
     prediction = Prediction(np.array([scores[item.path] for item in shown]), found)
-    base = Record(
+    listed = measure.score_table(split, prediction)
+    measured = measure.measure(Scored(job, table.root, listed, found), threshold)
+    normal, anomalous = _seen(split, supervision)
+    counts = Counts(
+        images=len(table.items), train_normal=normal, train_anomalous=anomalous,
+        calibration=len(split.calibration), test=len(split.test),
+    )  # fmt: skip
+    record = Record(
         job=job,
-        status="failed",
+        status="ok",
         supervision=cast(Supervision | None, supervision),
-        fingerprint=table.fingerprint,
         root=str(table.root.resolve()),
+        fingerprint=table.fingerprint,
+        counts=counts,
+        leaks=runner.leaks(split, table.hashes),
+        notes=tuple(notes),
         environment=environment("cpu") | {"device": "external"},
-        notes=notes,
+        map_size=None if found is None else found.shape[1:],
+        measurements=(measured.measurement,),
     )
-    outcome = measure.measure(base, table, split, rule, prediction)
-    outcome.record.counts.train_normal, outcome.record.counts.train_anomalous = _seen(split, supervision)
-    return outcome
+    return Outcome(record, listed, None if found is None else map_codes.encode(found), measured.resamples)
 
 
 def _part(job: Job, scores: Mapping[Part, pd.Series], file: Path) -> Part:
@@ -228,7 +241,7 @@ def _place(path: str, root: Path, known: Container[str]) -> str | None:
     return None
 
 
-def _maps(folder: Path, items: Sequence[Item]) -> tuple[NDArray[np.float16], list[str]]:
+def _maps(folder: Path, items: Sequence[Item]) -> tuple[NDArray[np.float32], list[str]]:
     """Maps n x h x w, and what was done to them."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of maps.")
@@ -250,7 +263,7 @@ def _map_file(folder: Path, item: Item) -> Path | None:
     return next((file for ending in _ENDINGS if (file := base.with_suffix(ending)).is_file()), None)
 
 
-def _read_map(file: Path) -> NDArray[np.float16]:
+def _read_map(file: Path) -> NDArray[np.float32]:
     try:
         if file.suffix == ".npy":
             values = np.load(file, allow_pickle=False)
@@ -263,11 +276,10 @@ def _read_map(file: Path) -> NDArray[np.float16]:
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiu":
         raise DataError(f"{file}: a map is height x width, this is {values.shape} of {values.dtype}.")
     with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
-    if not np.isfinite(half).all():
-        limit = "NaN or infinite" if math.isnan(float(values.sum())) else "NaN, infinite or beyond 65,504 (float16)"
-        raise DataError(f"{file}: holds values that are {limit}. Scale the maps; higher must mean more anomalous.")
-    return np.asarray(half, np.float16)
+        single = np.asarray(values, np.float32)
+    if not np.isfinite(single).all():
+        raise DataError(f"{file}: holds values that are NaN or infinite. Higher must mean more anomalous.")
+    return single
 
 
 def _nearest(path: str, known: Collection[str]) -> str:

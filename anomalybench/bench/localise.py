@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalybench.core.dataset import ANOMALOUS, Item
-from anomalybench.core.method import Images, Method
+from anomalybench.core.method import ImageArrays, Images, Method
 from anomalybench.core.numbers import without_nan
 from anomalybench.evaluate import boxes, catalogue, faithfulness, map_codes
 from anomalybench.evaluate.faithfulness import Faithfulness, Picture
@@ -87,7 +87,7 @@ def measure(
 
 
 def faithful(
-    method: Method, root: Path, items: Sequence[Item], maps: NDArray[np.float32], most: int, normal: Images
+    method: Method, root: Path, items: Sequence[Item], maps: NDArray[np.float32], most: int, normal: Images, bits: int
 ) -> dict[str, int | float | None]:
     """Mean insertion and deletion areas over the first `most` defective items; empty where that is 0.
 
@@ -100,7 +100,8 @@ def faithful(
         items: n test items.
         maps: n x h x w, in the order of the items.
         most: How many images to measure: 40 more predictions each.
-        normal: The normal train images that the method was shown; nothing is measured where there are none.
+        normal: Normal train images; nothing is measured where there are none.
+        bits: Bits in use of 16-bit images.
     """
     defective = [i for i, item in enumerate(items) if item.label == ANOMALOUS]
     if not most or not defective or not len(normal):
@@ -108,12 +109,12 @@ def faithful(
     thumbnails = [_resized(normal[i], _THUMBNAIL) for i in range(min(len(normal), _SEARCHED))]
     found: list[Faithfulness] = []
     for i in defective[:most]:
-        image = read_rgb(root / items[i].path)
+        image = read_rgb(root / items[i].path, bits)
         size = image.shape[1], image.shape[0]
         alike = normal[faithfulness.nearest(_resized(image, _THUMBNAIL), thumbnails)]
         full = resize_map(maps[i], size)
         found.append(
-            faithfulness.measure(lambda shown: method.predict(shown).scores, image, full, _resized(alike, size))
+            faithfulness.measure(lambda shown: method.predict(ImageArrays(shown)).scores, image, full, _resized(alike, size))
         )
     means = {
         "insertion_auc": _mean([one.insertion for one in found]),

@@ -19,9 +19,11 @@ from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import DataError
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
+from anomalybench.core.numbers import without_nan
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Measurement
-from anomalybench.evaluate import image, sanity, thresholds, uncertainty
+from anomalybench.evaluate import catalogue, image, sanity, thresholds
+from anomalybench.evaluate import statistics as uncertainty
 from anomalybench.evaluate.thresholds import RULES, Rule
 
 MEASURE_VERSION = 1
@@ -111,8 +113,9 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
     items = _items(scored.job.category, test)
     keys = _keys(scored.job, items)
     weight = uncertainty.weights(keys)
-    metrics = image.measure(test["score"], test["label"], threshold)
-    resamples: Arrays = dict(image.resample(test["score"], test["label"], threshold, weight))
+    metrics = without_nan(catalogue.measure_image(test["score"], test["label"], threshold))
+    fast = uncertainty.resample(test["score"], test["label"], threshold, weight)
+    resamples: Arrays = dict(catalogue.resample_image(test["score"], test["label"], threshold, weight, fast))
     if scored.maps is not None:
         called = (test["score"] > threshold).to_numpy()
         located = localise.measure(scored.root, items, scored.maps[-len(items) :], called, weight)
@@ -130,7 +133,7 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
         accuracy_by_defect=image.accuracy_by_defect(test["score"], test["label"], list(test["defect"]), threshold),
         intervals=_intervals(metrics, resamples, _objects(items, keys, metrics)),
         sanity=checks.as_dict(),
-        notes=(*_remarks(rule, known), *sanity.remarks(checks, metrics.get("auroc"))),
+        notes=(*_remarks(rule, known), *sanity.remarks(checks, metrics["auroc"] or math.nan)),
     )
     return Measured(measurement, resamples)
 
@@ -197,7 +200,7 @@ def _intervals(
 
 
 def _remarks(rule: Rule, known: pd.DataFrame) -> list[str]:
-    remark = thresholds.promise(rule, int((known["label"] == NORMAL).sum()))
+    remark = thresholds.unkept_promise(rule, int((known["label"] == NORMAL).sum()))
     return [remark] if remark else []
 
 

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from anomalybench.bench import localise, measure
 from anomalybench.bench.environment import environment
-from anomalybench.bench.executors.tasks import described
 from anomalybench.bench.item_table import ItemTable, build_protocol
 from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Outcome
 from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
-from anomalybench.core.errors import AnomalyBenchError, DataError
+from anomalybench.core.errors import AnomalyBenchError, DataError, described
 from anomalybench.core.job import Job
 from anomalybench.core.method import Context, Images, Method, Prediction, Train
 from anomalybench.core.protocol import Split
@@ -32,7 +31,7 @@ from anomalybench.core.record import Costs, Counts, Explanation, MeasureOptions,
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.vision import devices
-from anomalybench.vision.images import ImageFiles, batches, bits_in_use, leaving_range, read_mask
+from anomalybench.vision.images import ImageFiles, batches, bits_in_use, n_beyond, read_mask
 
 Progress = Callable[[int, int], None]
 _BATCH = 32
@@ -107,7 +106,7 @@ def unfinished(job: Job, table: ItemTable, device: str, reason: str, **values: A
 
 
 def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Context, start: float) -> Outcome:
-    fit = _fit(job, table, context)
+    fit = _fit(job, table, options, context)
     maps = None if fit.maps is None else map_codes.decode(fit.maps)
     measured = measure.measure(Scored(job, table.root, fit.scores, maps), options.threshold)
     record = Record(
@@ -125,8 +124,8 @@ def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Conte
             test=len(fit.split.test),
         ),
         costs=fit.costs.model_copy(update={"total_s": round(time.perf_counter() - start, 3)}),
-        leaks=(leaks := _leaks(fit.split, table.hashes)),
-        notes=(*context.notes, *_remarks(table, fit, leaks)),
+        leaks=(same := leaks(fit.split, table.hashes)),
+        notes=(*context.notes, *_remarks(table, fit, same)),
         environment=environment(context.device),
         map_size=None if fit.maps is None else fit.maps.codes.shape[1:],
         measurements=(measured.measurement,),
@@ -162,10 +161,11 @@ def explanation(
     )
 
 
-def _fit(job: Job, table: ItemTable, context: Context) -> _Fit:
+def _fit(job: Job, table: ItemTable, options: MeasureOptions, context: Context) -> _Fit:
     method = parameters.build(registry.method(job.method.name), job.method.name, job.method.params)
     split = table.split(job)
     measure.check_test(job, split)
+    measure.threshold_rule(options.threshold, job, [item.label for item in split.calibration])
     seen = _visible(job, method, table, split)
     bits = bits_in_use([table.root / item.path for item in split.train])
     devices.reset_peak_memory(context.device)
@@ -268,7 +268,7 @@ def _check_batches(method: Method, images: Images, prediction: Prediction) -> No
             )
 
 
-def _leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+def leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
     """Paths of equal images that lie on different sides of the split."""
     sides: dict[str, dict[str, str]] = defaultdict(dict)
     for side in ("train", "calibration", "test"):
@@ -277,13 +277,13 @@ def _leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ..
     return tuple(sorted(tuple(sorted(paths)) for paths in sides.values() if len(set(paths.values())) > 1))
 
 
-def _remarks(table: ItemTable, fit: _Fit, leaks: tuple[tuple[str, ...], ...]) -> list[str]:
+def _remarks(table: ItemTable, fit: _Fit, same: tuple[tuple[str, ...], ...]) -> list[str]:
     """What a reader should know of the images."""
     remarks = []
-    if leaks:
-        example = " = ".join(leaks[0])
+    if same:
+        example = " = ".join(same[0])
         remarks.append(
-            f"{len(leaks)} images lie on several sides of the split under different names (first: {example}): the "
+            f"{len(same)} images lie on several sides of the split under different names (first: {example}): the "
             "numbers are too good. Remove the copies, or group them with --group-by; see `anomalybench data check`"
         )
     if table.skipped:
@@ -292,6 +292,6 @@ def _remarks(table: ItemTable, fit: _Fit, leaks: tuple[tuple[str, ...], ...]) ->
     if fit.bits < 16:
         remarks.append(f"16-bit images use {fit.bits} bits in the train part: all are scaled by that range")
         tested = [table.root / item.path for item in (*fit.split.calibration, *fit.split.test)]
-        if n := leaving_range(tested, fit.bits):
+        if n := n_beyond(tested, fit.bits):
             remarks.append(f"{n} of {len(tested)} calibration and test images have brighter pixels than that, cut off")
     return remarks

@@ -4,7 +4,6 @@ Its id is a hash of what was *chosen*: a new field or parameter, or one that is 
 stay where they are when the program grows; see `record.Record.holds` for what happens when a default changes.
 """
 
-import dataclasses
 import hashlib
 import json
 from typing import Annotated, Any
@@ -35,9 +34,9 @@ class Choice(BaseModel):
     @classmethod
     def of(cls, name: str, built: Any) -> "Choice":
         """The choice that a built plugin (a dataclass) stands for."""
-        params = parameters.values_of(built)
-        defaults = {field.name: field.default for field in dataclasses.fields(built)}
-        return cls(name=name, params=params, chosen=tuple(sorted(k for k in params if params[k] != defaults[k])))
+        params, defaults = parameters.values_of(built), parameters.defaults(type(built))
+        chosen = sorted(k for k, value in params.items() if k not in defaults or value != defaults[k])
+        return cls(name=name, params=params, chosen=tuple(chosen))
 
     @property
     def identity(self) -> list[Any]:

@@ -51,7 +51,7 @@ def build(cls: type[T], owner: str, values: Mapping[str, Any]) -> T:
         except pydantic.ValidationError as error:
             reasons = "; ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
             raise UsageError(f"{owner}.{name} = {value!r}: {reasons}. See `anomalybench show {owner}`.") from None
-    if missing := [name for name in fields if name not in checked and name not in _defaults(cls)]:
+    if missing := [name for name in fields if name not in checked and name not in defaults(cls)]:
         raise _missing(owner, missing[0], fields[missing[0]])
     try:
         return cls(**checked)
@@ -66,12 +66,12 @@ def values_of(instance: Any) -> dict[str, Any]:
 
 def table(cls: type) -> list[Parameter]:
     """Rows of name, type, range, default and description for each parameter of the dataclass `cls`."""
-    defaults = _defaults(cls)
+    known = defaults(cls)
     rows = []
     for name, annotation in _fields(cls).items():
         info = FieldInfo.from_annotation(annotation)
         limits = ", ".join(text for text in map(_limit, info.metadata) if text)
-        default = defaults.get(name, REQUIRED)
+        default = known.get(name, REQUIRED)
         rows.append(Parameter(name, _type_text(info.annotation), limits, default, info.description or ""))
     return rows
 
@@ -81,7 +81,7 @@ def _fields(cls: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
-def _defaults(cls: type) -> dict[str, Any]:
+def defaults(cls: type) -> dict[str, Any]:
     """Default of each parameter that has one."""
     found: dict[str, Any] = {}
     for f in dataclasses.fields(cls):

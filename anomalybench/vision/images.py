@@ -59,6 +59,12 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
             return ImageFiles(self._paths[index], contents, self._bits)
         return read_rgb(self._paths[index], self._bits, None if self._contents is None else self._contents[index])
 
+    def taken(self, places: Iterable[int]) -> "ImageFiles":
+        """The images at these places, in this order."""
+        order = list(places)
+        contents = None if self._contents is None else [self._contents[i] for i in order]
+        return ImageFiles([self._paths[i] for i in order], contents, self._bits)
+
 
 def read_rgb(path: Path, bits: int = 16, expected_hash: str | None = None) -> NDArray[np.uint8]:
     """Decode an image file to RGB, height x width x 3.

@@ -70,6 +70,17 @@ class Finished:
     record: Record
     reused: bool
 
+    def __str__(self) -> str:
+        """One line: the result's id, the job, how it ended, and its ROC AUC and balanced accuracy."""
+        metrics = self.record.measurements[-1].metrics if self.record.measurements else {}
+        auroc, balanced = metrics.get("auroc"), metrics.get("balanced_accuracy")
+        known = auroc is not None and balanced is not None
+        numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else self.record.error or ""
+        total = self.record.costs.total_s
+        took = "" if total is None else f" in {total:.1f} s"
+        state = "done before" if self.reused else self.record.status + took
+        return f"{self.job.id[:8]} {self.job}: {state} {numbers}".rstrip()
+
 
 @dataclass(frozen=True)
 class Plan:
