@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "is_deep_colour", "n_beyond", "read_mask",
-    "read_rgb", "resize_map", "stack", "upright_size",
+    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "is_deep_colour", "n_beyond",
+    "read_mask", "read_rgb", "resize_map", "stack", "upright_size",
 ]  # fmt: skip
 
 BITS = (8, 10, 12, 14, 16)
