@@ -44,7 +44,7 @@ def check(
             reports.append(data_check.check(plugin, root, category))
     for report in reports:
         console.print_data_report(report)
-        if group_by and (groups := grouping(plugin.load(root, report.category))):
+        if group_by and (groups := grouping(plugin.thin(plugin.grouped(root, report.category)))):
             console.console().print(f"--group-by: {console.plain(groups)}", highlight=False)
     console.print_files([_write_json(results, f"{dataset}-{_place(root)}", data_check.to_json(reports))])
     if any(report.leaks or report.errors for report in reports):

@@ -37,8 +37,8 @@ def entries(folder: Path) -> list[Path]:
 
 
 def folders(folder: Path) -> list[Path]:
-    """Folders in a folder, sorted, without hidden ones."""
-    return [entry for entry in entries(folder) if entry.is_dir() and not _hidden(entry)]
+    """Folders in a folder, sorted, without hidden ones and links to what the folder lies in."""
+    return [entry for entry in entries(folder) if entry.is_dir() and not _hidden(entry) and not _is_loop(entry)]
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -87,6 +87,10 @@ def folder_name(folder: Path) -> str:
 def _endings() -> set[str]:
     formats = image_formats.allowed()
     return {ending for ending, kind in Image.registered_extensions().items() if kind in formats}
+
+
+def _is_loop(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _hidden(path: Path) -> bool:

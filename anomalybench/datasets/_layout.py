@@ -92,14 +92,15 @@ def advice(data: Path) -> str:
 def what_works(data: Path) -> str:
     """Options that read the folder, the likeliest first; empty where there are none."""
     layouts = [layout for layout, _ in zip(_working(data), range(_OFFERED), strict=False)]
-    lines = [f"  {layout.options}    ({layout.understood})" for layout in layouts]
+    lines = [f"  anomalybench run {layout.options}    ({layout.understood})" for layout in layouts]
     return "\n".join(["This works:" if len(lines) == 1 else "Each of these works:", *lines]) if lines else ""
 
 
 def seen(data: Path) -> str:
     """What lies in a folder, in words."""
     loose = len(image_files(data))
-    parts = [_listed(_counts(data))] if folders(data) else []
+    counts = _counts(data)
+    parts = [f"the {'folder' if len(counts) == 1 else 'folders'} {_listed(counts)}"] if counts else []
     parts += [f"{loose} images that lie in no sub-folder"] if loose else []
     return "found " + (" and ".join(parts) or "neither images nor folders")
 

@@ -21,7 +21,7 @@ from anomalybench.core.errors import DataError, printable
 from anomalybench.inspection import near_duplicates
 from anomalybench.inspection.findings import SEVERITIES, Count, Finding, Kind, Report, Severity, to_json
 from anomalybench.vision.decoding import opened
-from anomalybench.vision.images import bits_of, greatest_value, read_mask, read_rgb
+from anomalybench.vision.images import bits_of, greatest_value, is_deep_colour, read_mask, read_rgb
 
 __all__ = ["Count", "Finding", "Report", "check", "to_json"]
 
@@ -62,7 +62,9 @@ def check(plugin: Dataset, root: Path, category: str) -> Report:
             pictures.append(read)
     findings += _masks(root, items, {picture.item.path: picture.size for picture in pictures})
     findings += _looks(category, pictures) + _duplicates(category, pictures)
-    findings += _depth(category, greatest, bits) + _left_out(plugin, root, category)
+    findings += (
+        _depth(category, greatest, bits) + _deep_colour(root, category, pictures) + _left_out(plugin, root, category)
+    )
     return Report(
         dataset=plugin.plugin,
         category=category,
@@ -106,6 +108,17 @@ def _depth(category: str, greatest: Mapping[str, int], bits: int) -> list[Findin
         "black to white. A run takes this range from its train images."
     )
     return [Finding("bits", "remark", category, tuple(sorted(greatest)), text)]
+
+
+def _deep_colour(root: Path, category: str, pictures: Sequence[_Picture]) -> list[Finding]:
+    deep = tuple(p.item.path for p in pictures if is_deep_colour(root / p.item.path))
+    if not deep:
+        return []
+    text = (
+        f"{len(deep)} colour images have 16 bits per channel, of which the upper 8 are read. If the camera uses fewer "
+        "than 16, they become dark: save them with 8 bits."
+    )
+    return [Finding("deep_colour", "remark", category, deep, text)]
 
 
 def _left_out(plugin: Dataset, root: Path, category: str) -> list[Finding]:

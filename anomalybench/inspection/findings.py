@@ -21,6 +21,7 @@ Kind = Literal[
     "mixed_modes",
     "too_few",
     "bits",
+    "deep_colour",
     "left_out",
 ]
 Severity = Literal["leak", "error", "remark"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "n_beyond", "read_mask", "read_rgb",
-    "resize_map", "stack", "upright_size",
+    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "is_deep_colour", "n_beyond",
+    "read_mask", "read_rgb", "resize_map", "stack", "upright_size",
 ]  # fmt: skip
 
 BITS = (8, 10, 12, 14, 16)
@@ -123,6 +123,12 @@ def n_beyond(paths: Iterable[Path], bits: int) -> int:
     if bits == 16:
         return 0
     return sum(greatest >= 2**bits for path in paths if (greatest := greatest_value(path)) is not None)
+
+
+def is_deep_colour(path: Path) -> bool:
+    """Whether a colour image has 16 bits per channel: Pillow keeps the upper 8, in which a 10-bit camera is black."""
+    with opened(path) as image:
+        return image.mode not in _SIXTEEN_BIT and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def read_mask(path: Path, expected_hash: str | None = None) -> NDArray[np.bool_]:

@@ -105,6 +105,15 @@ def test_everything_that_is_left_out_is_named(tmp_path):
     assert len(Folder().items(tmp_path, "")) == 3
 
 
+def test_links_in_a_circle_are_not_followed(tmp_path):
+    draw(tmp_path / "good" / "0.png", tmp_path / "far" / "1.png")
+    for i in range(3):
+        (tmp_path / "good" / f"back{i}").symlink_to(tmp_path)
+    (tmp_path / "good" / "away").symlink_to(tmp_path / "far")
+    found = [item.path for item in Folder().items(tmp_path, "") if item.label == 0]
+    assert found == ["good/0.png", "good/away/1.png"]
+
+
 def test_images_that_a_manifest_does_not_list_are_left_out(tmp_path):
     manifest(tmp_path, "path,label\na.png,OK")
     left = Folder(manifest="list.csv").left_out(tmp_path, tmp_path.name)

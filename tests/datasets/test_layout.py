@@ -49,7 +49,7 @@ def items_of(words):
 
 def offered(error):
     """The options that an error offers, each tried."""
-    lines = re.findall(r"^  (--dataset .*?)    \(", str(error), re.MULTILINE)
+    lines = re.findall(r"^  anomalybench run (--dataset .*?)    \(", str(error), re.MULTILINE)
     return {line: items_of(shlex.split(line)) for line in lines}
 
 
@@ -113,7 +113,7 @@ def test_folder_offers_what_works(make):
         with pytest.raises(DataError, match="no sub-folder of normal images") as error:
             Folder().load(asked, Folder().categories(asked)[0])
         assert found in offered(error.value).values()
-    with pytest.raises(DataError, match=r"found test \(4\) and train \(3\)"):
+    with pytest.raises(DataError, match=r"found the folders test \(4\) and train \(3\)"):
         Folder().items(data / "bottle", "bottle")
 
 
