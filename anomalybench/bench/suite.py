@@ -99,6 +99,19 @@ def load(request: Request, tables: ItemTables, external: Choice | None = None) -
     return Suite(base.name, list({job.id: job for job in jobs}.values()), options, base.own, base.understood)
 
 
+def categories_of(request: Request, data: Path | None) -> list[tuple[Choice, str]]:
+    """The datasets that a request means, with all their options, and their categories.
+
+    Raises:
+        UsageError: A name or parameter that does not exist or does not fit.
+        DataError: The data are not there.
+    """
+    overrides = _Overrides(request.params)
+    found = _categories(request, _base(request, data), overrides, data)
+    overrides.check_all_used()
+    return [(category.dataset, category.name) for category in found]
+
+
 class _Overrides:
     """`NAME.PARAMETER` values, each of which must be used by something."""
 

@@ -29,25 +29,25 @@ RESULTS = Path("results")
 _LISTS = (Names, tuple[int, ...])
 
 
-def with_request(*names: str, suite_argument: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_request(*names: str, argument: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of a request: its first parameter becomes one.
 
     Args:
         names: Fields of the request; all of them if none are named.
-        suite_argument: The suite is an argument instead of an option.
+        argument: The field that is an argument instead of an option.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         fields = [one for one in dataclasses.fields(Request) if not names or one.name in names]
-        made = [_parameter(one, suite_argument=suite_argument) for one in fields]
+        made = [_parameter(one, argument=one.name == argument) for one in fields]
 
         @functools.wraps(command)
         def called(**values: Any) -> None:
             chosen = {name: _read(name, values.pop(name)) for name in [one.name for one in fields]}
             command(Request(**{name: value for name, value in chosen.items() if value is not None}), **values)
 
-        parameters = [*own, *made] if not suite_argument else [*made, *own]
+        parameters = [*made, *own] if argument else [*own, *made]
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in parameters}
         return called
@@ -55,7 +55,7 @@ def with_request(*names: str, suite_argument: bool = False) -> Callable[[Callabl
     return decorate
 
 
-def _parameter(one: "dataclasses.Field[Any]", *, suite_argument: bool) -> inspect.Parameter:
+def _parameter(one: "dataclasses.Field[Any]", *, argument: bool) -> inspect.Parameter:
     """A field of the request as typer wants it."""
     option, kind = requests.options()[one.name], get_type_hints(Request)[one.name]
     default: Any = one.default
@@ -67,8 +67,8 @@ def _parameter(one: "dataclasses.Field[Any]", *, suite_argument: bool) -> inspec
     elif kind is bool:
         flag = f"{flag}/--no-{one.name}" if one.default else flag
     annotation: Any = Annotated[kind, typer.Option(flag, help=option.help, metavar=option.metavar or None)]
-    if one.name == "suite" and suite_argument:
-        annotation = SuiteArgument
+    if argument:
+        annotation = Annotated[kind, typer.Argument(metavar=f"[{one.name.upper()}]", help=option.help)]
     return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anomalybench.bench.session import Session
 
 
-@options.with_request(suite_argument=True)
+@options.with_request(argument="suite")
 def run(
     request: Request,
     open_: options.OpenOption = False,
