@@ -1,6 +1,7 @@
 """Expected errors: what is wrong, where, and what to do about it. They are shown without a traceback."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -30,6 +31,22 @@ class ClusterError(AnomalyBenchError):
     """Machines that were lost in the middle of a run: what is done is kept."""
 
     exit_code = 1
+
+
+def printable(text: object) -> str:
+    """Any text, such as a file's name, with everything that could trick a terminal or cannot be encoded made visible.
+
+    Control characters (escape, newline), marks that change the direction of writing, other invisible characters and
+    bytes that are not UTF-8 become escapes as in `\\x1b`.
+    """
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(_escape(c) if unicodedata.category(c) in hidden else c for c in str(text))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # a surrogate stands for a byte that is not UTF-8
+    return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
