@@ -50,9 +50,7 @@ def _print_ground(name: str, rows: Sequence[Mapping[Any, Any]]) -> set[str]:
     rows = sorted(rows, key=lambda row: marks.says_nothing(row) is not None)
     most = max(row["n_categories"] for row in rows)
     tied = sum(row.get("tied_with_best") is True for row in rows)
-    made = {
-        beside: [_cells(row, marks.of(row, most, tied), beside=beside) for row in rows] for beside in (True, False)
-    }
+    made = {beside: [_cells(row, marks.of(row, most, tied), beside=beside) for row in rows] for beside in (True, False)}
     width = console().width
     everything = fitting(_COLUMNS, made[True], 10**6)
     cells = made[fitting(_COLUMNS, made[True], width) == everything]
@@ -64,7 +62,7 @@ def _print_ground(name: str, rows: Sequence[Mapping[Any, Any]]) -> set[str]:
 
 def _cells(row: Mapping[Any, Any], said: Sequence[str], *, beside: bool) -> "list[str | Text]":
     numbers = [_measured(row, name, " " if beside else "\n") for name in _NUMBERS]
-    return [row["method"], row.get("supervision") or "", *numbers, _remarks(said)]
+    return [row["method"], number(row.get("supervision")), *numbers, _remarks(said)]
 
 
 def _measured(row: Mapping[Any, Any], name: str, gap: str) -> "Text":
@@ -90,18 +88,17 @@ def _remarks(said: Sequence[str]) -> "Text":
 
 def number(value: object, digits: int = 3) -> str:
     """A cell of a table: nothing where it is unknown."""
-    import pandas as pd
+    from anomalybench.report import marks
 
-    if value is None or pd.isna(value):  # type: ignore[call-overload]
+    if not marks.known(value):
         return ""
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def _cost(value: object) -> str:
     """Three digits that count: 0.012, 1.23, 12.3, 1230."""
-    if not isinstance(value, float) or value != value:
-        return number(value)
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+    size = value if isinstance(value, float) else 0.0
+    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3)
 
 
 def _caption(leaderboard: "pd.DataFrame", left: set[str]) -> list[str]:

@@ -5,12 +5,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalybench.cli.board import number
-from anomalybench.cli.board import print_leaderboard as print_leaderboard
-from anomalybench.cli.terminal import Column as Column
-from anomalybench.cli.terminal import console as console
-from anomalybench.cli.terminal import plain as plain
-from anomalybench.cli.terminal import table as table
+from anomalybench.cli.board import number, print_leaderboard
+from anomalybench.cli.terminal import Column, console, plain, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +19,10 @@ if TYPE_CHECKING:
     from anomalybench.core.parameters import Parameter
     from anomalybench.report.verdicts import Ground, Pair
 
+__all__ = [
+    "console", "follow", "plain", "print_card", "print_data_report", "print_files", "print_frame", "print_ground",
+    "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "status", "warn",
+]  # fmt: skip
 _NAMED = 6
 _ID = 8
 """Digits of a job's id that are printed; `show` and `report` take them."""
@@ -35,7 +35,7 @@ def print_jobs(jobs: "list[Job]") -> None:
         Column("protocol", least=8), Column("fold", leaves=1), Column("seed", number=True),
     ]  # fmt: skip
     rows = [
-        [job.id[:_ID], job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, str(job.seed)]
+        [job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, str(job.seed)]
         for job in jobs
     ]
     console().print(table(columns, rows, title=_plural(len(jobs), "job")))
@@ -152,8 +152,8 @@ def print_text(text: str) -> None:
 def print_parameters(owner: str, parameters: "list[Parameter]") -> None:
     """One row per parameter of a plugin, protocol or rule."""
     columns = [
-        Column("parameter", least=24), Column("type", least=8, leaves=1), Column("range", least=7), Column("default", least=8),
-        Column("what it is", least=18),
+        Column("parameter", least=24), Column("type", least=8, leaves=1), Column("range", least=7),
+        Column("default", least=8), Column("what it is", least=18),
     ]  # fmt: skip
     rows = [[f"{owner}.{row.name}", row.type, row.range, str(row.default), row.description] for row in parameters]
     console().print(table(columns, rows))

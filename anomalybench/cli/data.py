@@ -67,6 +67,7 @@ def split(
     from anomalybench.bench import external, suite
     from anomalybench.core import places
     from anomalybench.core.errors import StoreError
+    from anomalybench.report.files import csv_text
 
     request = suite.Request(
         dataset=dataset, categories=options.split(categories), protocol=protocol, seeds=options.seeds(seeds),
@@ -78,16 +79,21 @@ def split(
     for job in jobs:
         parts = tables[job.category].split(job)
         rows += [
-            (item.path, part, item.label, item.defect, item.category, job.seed, job.fold)
+            (_relative(item.path), part, item.label, item.defect, item.category, job.seed, job.fold)
             for part in ("train", "calibration", "test")
             for item in getattr(parts, part)
         ]
     table = pd.DataFrame(rows, columns=["path", "split", "label", "defect", "category", "seed", "fold"])
     try:
-        table.to_csv(out, index=False)
+        out.write_text(csv_text(table), encoding="utf-8", newline="\n")
     except OSError as error:
         raise StoreError(f"{out}: cannot be written ({error.strerror}).") from None
     console.print_files([out])
+
+
+def _relative(path: str) -> str:
+    """A path that no spreadsheet takes for a formula and that names the same file."""
+    return path if path[:1].isalnum() else f"./{path}"
 
 
 def _write_json(results: Path, dataset: str, content: dict[str, Any]) -> Path:

@@ -34,10 +34,10 @@ class ClusterError(AnomalyBenchError):
 
 
 def printable(text: object) -> str:
-    """Any text, such as a file's name, with everything that could trick a terminal or cannot be encoded made visible.
+    r"""Any text, such as a file's name, with everything that could trick a terminal or cannot be encoded made visible.
 
     Control characters (escape, newline), marks that change the direction of writing, other invisible characters and
-    bytes that are not UTF-8 become escapes as in `\\x1b`.
+    bytes that are not UTF-8 become escapes as in `\x1b`.
     """
     hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
     return "".join(_escape(c) if unicodedata.category(c) in hidden else c for c in str(text))

@@ -10,8 +10,6 @@ import pandas as pd
 from anomalybench.core.dataset import GOOD
 
 
-
-
 @dataclass(frozen=True)
 class DefectTable:
     """The images of one category under one protocol.
@@ -38,8 +36,8 @@ def tables(jobs: pd.DataFrame) -> list[DefectTable]:
         jobs: The table of jobs.
     """
     found = [
-        _table(*map(str, key), group)
-        for key, group in jobs.groupby(["dataset", "protocol", "category"], sort=True)
+        _table(str(dataset), str(protocol), str(category), group)
+        for (dataset, protocol, category), group in jobs.groupby(["dataset", "protocol", "category"], sort=True)
     ]
     return [table for table in found if sum(name != GOOD for name in table.shares) > 1]
 

@@ -14,7 +14,7 @@ import pandas as pd
 from anomalybench.core.job import Choice, Job, Record
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
-from anomalybench.report.files import write_text
+from anomalybench.report.files import csv_text, write_text
 
 _MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
 _PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
@@ -95,7 +95,7 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     folder = results / "leaderboards"
     files = [folder / f"{name}.csv", folder / f"{name}_by_category.csv"]
     for file, table in zip(files, tables, strict=True):
-        write_text(file, table.to_csv(index=False))
+        write_text(file, csv_text(table))
     return files
 
 

@@ -1,5 +1,6 @@
 """What a row of the leaderboard means, in the words that terminal and page share."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ NOT_ABOVE = "not above a floor"
 def not_above_a_floor(row: Mapping[Any, Any]) -> bool | None:
     """Whether a method is not shown to be better than each floor; None where that is unknown."""
     above, below = row.get("above_floors"), row.get("below_floor")
-    return not above if _known(above) else bool(below) if _known(below) else None
+    return not above if known(above) else bool(below) if known(below) else None
 
 
 def says_nothing(row: Mapping[Any, Any]) -> str | None:
@@ -36,10 +37,11 @@ def of(row: Mapping[Any, Any], most_categories: int, n_tied: int) -> list[str]:
     found = [row["status"]] if row["status"] != "ok" else []
     if 0 < n < most_categories:
         found.append(f"only {n} of {most_categories} categories")
-    if _known(tied) and tied:
+    if known(tied) and tied:
         found.append(TIED if n_tied > 1 else "best")
     return [*found, NOT_ABOVE] if not_above_a_floor(row) else found
 
 
-def _known(value: object) -> bool:
-    return value is not None and not pd.isna(value)
+def known(value: object) -> bool:
+    """Whether a cell of a table holds a value."""
+    return value is not None and value is not pd.NA and not (isinstance(value, float) and math.isnan(value))
