@@ -47,7 +47,7 @@ def _print_ground(name: str, rows: Sequence[Mapping[Any, Any]]) -> set[str]:
     """Print one ground; returns the headings that the width leaves no room for."""
     from anomalybench.report import marks
 
-    rows = sorted(rows, key=lambda row: marks.says_nothing(row) is not None)
+    rows = sorted(rows, key=lambda row: marks.not_ranked(row) is not None)
     most = max(row["n_categories"] for row in rows)
     tied = sum(row.get("tied_with_best") is True for row in rows)
     made = {beside: [_cells(row, marks.of(row, most, tied), beside=beside) for row in rows] for beside in (True, False)}

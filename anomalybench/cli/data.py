@@ -22,7 +22,7 @@ def check(
     data: options.DataOption = None,
     results: options.ResultsOption = options.RESULTS,
 ) -> None:
-    """Look for what would falsify results: broken files, duplicates and near duplicates, bad masks, contradictions.
+    """Look for what would invalidate results: broken files, duplicates and near duplicates, bad masks, contradictions.
 
     Exit code 1 if something leaks or is wrong. What is found is written to data_checks/ in the results folder, too.
     """

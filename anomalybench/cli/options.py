@@ -31,7 +31,7 @@ ShardOption = Annotated[
 TimeoutOption = Annotated[float | None, typer.Option(metavar="SECONDS", help="A job that takes longer has failed.")]
 GroupByOption = Annotated[
     str | None,
-    typer.Option(metavar="REGEX", help="Images whose paths match it alike show one object and are never torn apart."),
+    typer.Option(metavar="REGEX", help="Images with the same match show one part and stay in the same split."),
 ]
 DataOption = Annotated[Path | None, typer.Option(help="Folder of the data; default $ANOMALYBENCH_DATA.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the results.")]

@@ -38,7 +38,7 @@ class _Job:
     record: Record
     scores: pd.DataFrame
     maps: NDArray[np.float16] | None
-    where: Place
+    where: Place = image_files.NOWHERE
 
     @property
     def title(self) -> str:

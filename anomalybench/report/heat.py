@@ -13,7 +13,7 @@ from anomalybench.evaluate.boxes import Box
 _CUT = 0.001
 """Share of the values below the darkest and above the brightest colour."""
 _SAMPLE = 1_000_000
-RANGE = f"{_CUT:.1%} to {1 - _CUT:.1%} of the calibration maps"
+RANGE = "0.1 % to 99.9 % quantile of the calibration maps"
 
 
 def display_range(maps: NDArray[np.float16], calibration: NDArray[np.bool_]) -> tuple[float, float]:

@@ -13,12 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalybench.bench.store import Store
+from anomalybench.core.errors import AnomalyBenchError
 from anomalybench.core.job import EXTERNAL, Record
 from anomalybench.report import card, heat, image_files, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
 
 _COLUMNS = ["path", "split", "label", "defect", "score"]
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
+               zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What scores and maps from elsewhere may end in."""
 
 
 @dataclass

@@ -16,9 +16,9 @@ def not_above_a_floor(row: Mapping[Any, Any]) -> bool | None:
     return not above if known(above) else bool(below) if known(below) else None
 
 
-def says_nothing(row: Mapping[Any, Any]) -> str | None:
-    """Why a row's numbers say nothing, if so."""
-    text = row.get("says_nothing")
+def not_ranked(row: Mapping[Any, Any]) -> str | None:
+    """Why a row has no rank, in words, as in `only 1 defective test image: says nothing`; None where it has one."""
+    text = row.get("not_ranked") or row.get("says_nothing")
     return text if isinstance(text, str) and text else None
 
 
@@ -30,13 +30,12 @@ def of(row: Mapping[Any, Any], most_categories: int, n_tied: int) -> list[str]:
         most_categories: The number of categories of the fullest row on the same ground.
         n_tied: How many rows there are tied with the best, itself included.
     """
-    reason = says_nothing(row)
-    if reason:
-        return [reason]
-    n, tied = row["n_categories"], row.get("tied_with_best")
+    n, tied, reason = row["n_categories"], row.get("tied_with_best"), not_ranked(row)
     found = [row["status"]] if row["status"] != "ok" else []
     if 0 < n < most_categories:
         found.append(f"only {n} of {most_categories} categories")
+    if reason:
+        return found if not n or reason in found else [*found, reason]
     if known(tied) and tied:
         found.append(TIED if n_tied > 1 else "best")
     return [*found, NOT_ABOVE] if not_above_a_floor(row) else found

@@ -122,7 +122,7 @@ def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], 
         "costs": {name: leaderboard.mean_of_means(good, name) for name in _COSTS},
         "tied": row["tied_with_best"],
         "below": marks.not_above_a_floor(row),
-        "says_nothing": marks.says_nothing(row),
+        "not_ranked": marks.not_ranked(row),
         "published": [{"metric": p.metric, "value": p.value, "source": p.source} for p in said],
         "errors": errors.drop_duplicates().to_dict("records"),
     }

@@ -78,9 +78,10 @@ def test_floors_are_judged_in_either_column(at):
     assert said not in at(200, console.print_leaderboard, board(below_floor=None))
 
 
-def test_a_row_that_says_nothing_comes_last_and_says_why(at):
+@pytest.mark.parametrize("column", ["not_ranked", "says_nothing"])
+def test_a_row_that_says_nothing_comes_last_and_says_why(at, column):
     reason = "only 1 defective test image: says nothing"
-    table = board(3, says_nothing=[reason, None, None], method=["lucky", "second", "third"])
+    table = board(3, **{column: [reason, None, None]}, method=["lucky", "second", "third"])
     text = at(200, console.print_leaderboard, table)
     places = [text.index(name) for name in ("second", "third", "lucky", reason)]
     assert places == sorted(places)
@@ -136,3 +137,21 @@ def test_errors_and_remarks_show_no_control_characters(cli, tmp_path):
     result = cli("show", COLOUR, "--results", tmp_path)
     result.assert_refused("\\x1b[31mred\\u202e")
     assert "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_comparison_names_both_methods_once_and_breaks_no_number(at, width, n):
+    one = Any(a=0.912345, b=0.912345, value=0.0, interval=Any(low=-0.0123, high=0.0123), p=1.3e-12)
+    pairs = [
+        Any(a=f"method_a_{i}", b=f"method_b_{i}", whole=one, by_category={"bolt": one}, wilcoxon=0.5, sentence=str)
+        for i in range(n)
+    ]
+    ranking = Any(n_categories=2, methods=["method_a_0", "method_b_0"], ranks=[1.0, 2.0])
+    text = at(width, console.print_ground, Any(dataset="toy", protocol="pooled", metric="auroc", pairs=pairs,
+                                               ranking=ranking, remarks=[]))  # fmt: skip
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("0.912") == 2 * text.count("-0.012 to +0.012") == 2 * (2 if n == 1 else n)
+    assert text.count("1.3e-12") == (2 if n == 1 else n)
+    assert "better" not in text
+    assert text.count("method_a_0") == 1

@@ -32,7 +32,7 @@ function settle() {
 }
 
 /* Whether a row has no rank: too few test images, or categories that others have are missing. */
-const lacks = (row) => Boolean(row.says_nothing) || row.n_categories < Math.max(...rows().map((one) => one.n_categories));
+const lacks = (row) => Boolean(row.not_ranked) || row.n_categories < Math.max(...rows().map((one) => one.n_categories));
 
 /* Rows that have a value of the metric, the leader first. */
 function ranked(found) {
@@ -109,7 +109,7 @@ function remarks(row) {
   const all = rows(state.category, ""), most = Math.max(...all.map((one) => one.n_categories));
   const failed = row.errors.map((e) => el("div", { class: "small" },
     el("span", { class: `badge ${e.status === "failed" ? "bad" : "floor"}` }, e.status), ` ${row.n_categories ? `${e.category}: ` : ""}${short(e.error ?? "no reason given", 90)}`));
-  if (row.says_nothing) return [el("span", { class: "badge bad" }, row.says_nothing), failed];
+  if (row.not_ranked) return [row.n_categories ? el("span", { class: "badge bad", title: "It is not ranked" }, row.not_ranked) : null, failed];
   return [
     row.tied && all.filter((one) => one.tied).length === 1 ? el("span", { class: "badge tied", title: "By ROC AUC" }, "best")
       : row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with the best") : null,
@@ -124,19 +124,18 @@ function remarks(row) {
 function drawVerdict(found) {
   $("ground").textContent = short([state.dataset, state.protocol, state.category].filter(Boolean).join(", "), 120);
   const metric = state.metric, good = ranked(found), best = good[0];
-  if (!good.length || best.says_nothing) {
-    $("verdict").textContent = good.length ? "No method has a result that can be ranked." : "No method has a result here.";
+  if (!good.length) {
+    $("verdict").textContent = "No method has a result here.";
     return;
   }
   const first = ranked(rows(state.category, ""))[0], whole = first === best;
-  const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best && !row.says_nothing) : [];
+  const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best && !row.not_ranked) : [];
   const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
   const said = [el("b", {}, best.method), ` has the highest ${metricLabel(metric)}, ${fixed(best.values[metric])}`,
-    limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", ". "];
+    limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", best.not_ranked ? `, but is not ranked: ${best.not_ranked}. ` : ". "];
   if (!whole) said.push(`Of all methods it is ${first.method}, ${fixed(first.values[metric])}`, metric === "auroc" ? "; “tied” refers to that one. " : ". ");
-  if (good.some((row) => !row.says_nothing && lacks(row))) said.push("Methods that lack categories are not ranked with it. ");
-  if (good.some((row) => row.says_nothing)) said.push("Rows with too few test images say nothing and stand last. ");
+  if (good.some((row) => row.n_categories < best.n_categories)) said.push("Methods that lack categories are not ranked with it. ");
   if (ties.length) said.push(`${short(names(ties), 200)} cannot be told from it. `);
   const floors = [best, ...ties].filter((row) => row.kind === "floor");
   if (floors.length) said.push(`Among them are floors (${names(floors)}): these images are too easy, or too few, to show what a method is worth. `);

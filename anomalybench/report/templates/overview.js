@@ -13,7 +13,7 @@ function drawCost() {
   $("cost-chart").replaceChildren(...(points.length
     ? [scatter(points, state.cost, state.metric, chartWidth("cost-chart")),
       el("p", { class: "muted small" }, "Dashed line and bold names: the Pareto front, what nothing else beats for the same cost or less.",
-        rows().some((row) => row.n_categories && lacks(row)) ? " Methods that lack categories, or say nothing, are left out." : null)]
+        rows().some((row) => row.n_categories && lacks(row)) ? " Methods that lack categories, or are not ranked, are left out." : null)]
     : [el("p", { class: "muted" }, "No method has both numbers.")]));
 }
 
@@ -61,15 +61,15 @@ function jobsOf(method, category) {
 function drawDefects() {
   const found = DATA.defects.filter((table) => table.dataset === state.dataset && table.protocol === state.protocol
     && (!state.category || table.category === state.category));
-  const wanted = new Set(rows("").map((row) => row.method));
+  const order = sorted(rows(""), columns()).map((row) => row.method);
   $("defect-tables").replaceChildren(...(found.length ? found.map((table, i) => {
-    const made = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Defect types of ${table.category} by methods, scrolls sideways` }, defectTable(table, wanted));
+    const made = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Defect types of ${table.category} by methods, scrolls sideways` }, defectTable(table, order));
     return found.length > 1 ? el("details", { open: found.length < 4 || i === 0 }, el("summary", {}, short(table.category, 120)), made) : made;
   }) : [el("p", { class: "muted" }, "No category here has two types of defects or more.")]));
 }
 
-function defectTable(table, wanted) {
-  const places = table.methods.map((method, i) => [method, i]).filter(([method]) => wanted.has(method));
+function defectTable(table, order) {
+  const places = order.map((method) => [method, table.methods.indexOf(method)]).filter(([, place]) => place >= 0);
   const cell = (share) => {
     const made = el("td", { class: "number" }, fixed(share));
     if (known(share)) made.style.background = `color-mix(in srgb, var(--heat) ${Math.round(share * 42)}%, var(--page))`;

@@ -48,7 +48,7 @@ function drawViewer() {
         el("button", { type: "button", onclick: () => $("viewer").close() }, "close"))),
     viewerTools(image, all, shown),
     el("div", { class: "panes" }, shown.map((job) => pane(job, image))),
-    el("p", { class: "muted small" }, `Colours run from ${DATA.range} of each method; nothing is scaled per image. Arrow keys: next and previous image.`));
+    el("p", { class: "muted small" }, `Colours run from the ${DATA.range} of each job; nothing is scaled per image. Arrow keys: next and previous image.`));
   blend();
 }
 
