@@ -1,5 +1,7 @@
 """Finished jobs that were never run: real records, scores, maps and small images, made in a moment."""
 
+import platform
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -62,7 +64,8 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
         threshold_rule="youden", metrics=without_nan(measured), intervals=intervals,
         counts=Counts(images=3 * len(test), calibration=len(test), test=len(test)),
         costs=Costs(fit_s=1 + seed, predict_ms_per_image=10.0 + 7 * seed, params_m=1.5, peak_memory_mb=500.0 + seed),
-        environment={"date": "2026-01-02T03:04:05+00:00", "command": "anomalybench run", "torch": "2.6"},
+        environment={"date": "2026-01-02T03:04:05+00:00", "command": "anomalybench run", "torch": "2.6",
+                     "platform": platform.platform()},
     )  # fmt: skip
     heat = None
     if maps:

@@ -96,7 +96,7 @@ def test_show_knows_datasets_protocols_and_rules(cli, name, shown):
 def test_a_dry_run_prints_the_jobs_and_needs_no_data(cli, tmp_path, suite, n):
     result = cli("run", suite, "--dry-run", "--results", tmp_path / "results")
     assert result.exit_code == 0
-    assert f"{n} jobs" in result.text
+    assert f"{n} job{'s' if n > 1 else ''}" in result.text
     ids = re.findall(r"^\s*([0-9a-f]{16}) ", result.stdout, flags=re.MULTILINE)
     assert len(set(ids)) == len(ids) == n
     assert not (tmp_path / "results").exists()

@@ -1,5 +1,6 @@
 """The commands that write the page."""
 
+import re
 import webbrowser
 
 import pytest
@@ -35,6 +36,26 @@ def test_a_run_writes_its_page_and_names_it(ran, report, tmp_path, opened):
     assert ran().exit_code == 0
     assert len(opened) == 1
     assert file.read_text() == first
+
+
+def test_the_ids_that_a_run_prints_can_be_asked_for(ran, cli, report, tmp_path):
+    ids = re.findall(r"^([0-9a-f]{8}) brightest ", ran().stdout, flags=re.MULTILINE)
+    assert len(ids) == 2
+    for job in ids:
+        assert f" {job}" in cli("show", job, "--results", tmp_path / "results").text
+        assert report(job).exit_code == 0
+    assert re.findall(r"^([0-9a-f]{8}) .*done before", ran().stdout, flags=re.MULTILINE) == ids
+
+
+def test_images_of_the_reader_come_only_from_the_folder_that_is_named(ran, report, images, tmp_path):
+    ran()
+    file = tmp_path / "results" / "reports" / "all.html"
+    for record in tmp_path.glob("results/runs/*/*/*/*/record.json"):
+        record.write_text(re.sub(r'("platform": ?")', r"\1Other", record.read_text()))
+    report()
+    assert '"thumb"' not in file.read_text()
+    report("--data", images)
+    assert '"thumb"' in file.read_text()
 
 
 def test_report_takes_jobs_suites_and_a_file(ran, report, tmp_path, opened):

@@ -3,114 +3,73 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from anomalybench.cli.board import number, print_leaderboard
+from anomalybench.cli.terminal import Column, console, plain, table
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
-    from rich.table import Table as RichTable
 
     from anomalybench.bench.executors import Finished, Plan
     from anomalybench.bench.settings import Settings
     from anomalybench.bench.store import Store
     from anomalybench.core.job import Job, Record
+    from anomalybench.core.parameters import Parameter
     from anomalybench.inspection.data_check import Report
-    from anomalybench.report.verdicts import Ground
+    from anomalybench.report.verdicts import Ground, Pair
 
+__all__ = [
+    "console", "follow", "plain", "print_card", "print_data_report", "print_files", "print_frame", "print_ground",
+    "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "status", "warn",
+]  # fmt: skip
 _NAMED = 6
-_CAPTION = (
-    "positive = anomalous; oracle = best threshold picked on test, a bound and not a result; small numbers = 95 % "
-    "interval over test images;\n= after a name: cannot be told from the best; below floor: no better than random, "
-    "brightness or pixel_knn"
-)
-_NAME_WIDTH = 30
-_SHOWN = {
-    "method": "method", "supervision": "learns from", "dataset": "dataset", "protocol": "protocol", "status": "status",
-    "n_categories": "cat.", "auroc": "auroc", "balanced_accuracy": "bal. acc.", "oracle_balanced_accuracy": "oracle",
-    "average_precision": "AP", "f1": "f1", "fit_s": "fit s", "predict_ms_per_image": "ms/image", "params_m": "M params",
-}  # fmt: skip
-
-
-def console(*, stderr: bool = False) -> "Console":
-    """A console as wide as the terminal, or wide enough for the tables where there is none."""
-    from rich.console import Console
-
-    found = Console(stderr=stderr, emoji=False)
-    return found if found.is_terminal else Console(stderr=stderr, width=140, emoji=False)
-
-
-def table(*columns: str, **options: Any) -> "RichTable":
-    """An empty table in the house's style; `options` are those of rich's Table."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left", **options)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
-
-
-def plain(text: object) -> str:
-    """Any text, escaped so that rich never reads it as markup."""
-    from rich.markup import escape
-
-    return escape(str(text))
+_ID = 8
+"""Digits of a job's id that are printed; `show` and `report` take them."""
 
 
 def print_jobs(jobs: "list[Job]") -> None:
     """One row per job."""
-    shown = table("job", "method", "dataset", "category", "protocol", "fold", "seed", title=f"{len(jobs)} jobs")
-    for job in jobs:
-        cells = (job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, job.seed)
-        shown.add_row(*map(plain, cells))
-    console().print(shown)
-
-
-def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
-    """The leaderboard's main columns, with a mark at the ROC AUC of what is tied with the best or below a floor."""
-    import pandas as pd
-
-    shown = table(*_SHOWN.values(), caption=_CAPTION)
-    shown.columns[0].min_width = min(_NAME_WIDTH, max((len(name) for name in leaderboard["method"]), default=0) + 2)
-    for row in leaderboard.to_dict("records"):
-        cells = ["" if pd.isna(row[name]) else _number(row[name]) for name in _SHOWN]
-        cells[0] += " =" if row["tied_with_best"] is True else ""
-        cells[0] += " [red]below floor[/]" if row["below_floor"] is True else ""
-        for metric in ("auroc", "balanced_accuracy"):
-            if not pd.isna(low := row[f"{metric}_low"]):
-                limits = f" [dim]{low:.3f}-{row[f'{metric}_high']:.3f}[/]"
-                cells[list(_SHOWN).index(metric)] += limits
-        shown.add_row(*cells)
-    console().print(shown)
+    columns = [
+        Column("job", number=True), Column("method"), Column("dataset", least=8), Column("category", least=8),
+        Column("protocol", least=8), Column("fold", leaves=1), Column("seed", number=True),
+    ]  # fmt: skip
+    rows = [
+        [job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, str(job.seed)]
+        for job in jobs
+    ]
+    console().print(table(columns, rows, title=_plural(len(jobs), "job")))
 
 
 def print_frame(frame: "pd.DataFrame", title: str) -> None:
     """Any table."""
     import pandas as pd
 
-    shown = table(*map(str, frame.columns), title=plain(title), title_justify="left")
-    for row in frame.itertuples(index=False):
-        shown.add_row(*("" if pd.isna(cell) else _number(cell, 6) for cell in row))
-    console().print(shown)
+    columns = [
+        Column(str(name), number=pd.api.types.is_numeric_dtype(frame[name]), least=6 if len(frame.columns) > 6 else 10)
+        for name in frame.columns
+    ]
+    rows = [[number(cell, 6) for cell in row] for row in frame.itertuples(index=False)]
+    console().print(table(columns, rows, title=plain(title)))
 
 
 def print_ground(ground: "Ground") -> None:
     """What can be said of methods that share their test images."""
-    k = ground.ranking.n_categories
+    k, one = ground.ranking.n_categories, len(ground.pairs) == 1
     out = console()
-    out.print(f"\n[b]{plain(ground.metric)} on {plain(ground.dataset)}, {plain(ground.protocol)}[/]", highlight=False)
-    caption = f"p: paired bootstrap, adjusted by Holm over {len(ground.pairs)} pairs (or categories); intervals are not"
-    columns = ("better", "other", "category", "better", "other", "difference", "95 % interval", "p", "p signed-rank")
-    shown = table(*columns, caption=caption)
-    for pair in ground.pairs:
-        rows = [("all", pair.whole), *(pair.by_category.items() if len(ground.pairs) == 1 else ())]
-        for name, d in rows:
-            known = d.p == d.p
-            limits, p = (f"{d.interval.low:+.3f} to {d.interval.high:+.3f}", f"{d.p:.2g}") if known else ("unknown", "")
-            tested = f"{pair.wilcoxon:.2g}" if name == "all" and k > 1 else ""
-            cells = (pair.a, pair.b, name, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.value:+.3f}", limits, p, tested)
-            shown.add_row(*map(plain, cells))
-    out.print(shown)
+    where = f"{ground.metric} on {ground.dataset}, {ground.protocol}"
+    heading = f"{where}: a = {ground.pairs[0].a}, b = {ground.pairs[0].b}" if one else where
+    out.print(f"\n[b]{plain(heading)}[/]", highlight=False, soft_wrap=True)
+    columns = [
+        Column("method a", least=9), Column("method b", least=9), Column("category", leaves=2, least=8),
+        Column("a", number=True), Column("b", number=True), Column("difference\na - b", number=True),
+        Column("95 % interval", number=True), Column("p", number=True),
+        Column("signed-\nrank p", number=True, leaves=1),
+    ]  # fmt: skip
+    rows = [row for pair in ground.pairs for row in _compared(pair, k, one=one)]
+    out.print(table(columns, rows))
+    over = "categories" if one else f"{len(ground.pairs)} pairs"
+    out.print(f"p: paired bootstrap, adjusted by Holm over {over}; the intervals are not adjusted.", style="dim")
     if len(ground.ranking.methods) > 2 and k > 1:
         ranks = zip(ground.ranking.methods, ground.ranking.ranks, strict=True)
         listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
@@ -121,47 +80,83 @@ def print_ground(ground: "Ground") -> None:
         out.print(f"- {plain(text)}", soft_wrap=True, highlight=False)
 
 
+def _compared(pair: "Pair", n_categories: int, *, one: bool) -> list[list[str]]:
+    """The rows of a pair; where it is the only one, its names stand in the heading and its categories in the rows."""
+    parts = [("all", pair.whole), *(pair.by_category.items() if one else ())]
+    names = ["", ""] if one else [pair.a, pair.b]
+    found = []
+    for name, d in parts:
+        known = d.p == d.p
+        limits, p = (f"{d.interval.low:+.3f} to {d.interval.high:+.3f}", f"{d.p:.2g}") if known else ("unknown", "")
+        tested = f"{pair.wilcoxon:.2g}" if name == "all" and n_categories > 1 else ""
+        category = name if one else ""
+        found.append([*names, category, f"{d.a:.3f}", f"{d.b:.3f}", f"{d.value:+.3f}", limits, p, tested])
+    return found
+
+
 def print_card(record: "Record") -> None:
     """Everything that a record says, section by section."""
     from anomalybench.report import card
 
     out = console()
-    out.print(f"\n[b]{plain(record.job)}[/]  {record.job.id}  {record.status}", highlight=False)
+    out.print(f"\n[b]{plain(record.job)}[/]  {record.job.id}  {record.status}", highlight=False, soft_wrap=True)
     if record.error:
         out.print(plain(record.error), soft_wrap=True)
     limits = card.limits(record)
     for title, values in card.sections(record).items():
-        shown = table(title, "value", *(["95 % interval"] if values.keys() & limits.keys() else []), show_edge=False)
-        for name, value in values.items():
-            shown.add_row(plain(name), plain(card.cell(value)), *(filter(None, [limits.get(name)])))
-        out.print(shown)
+        columns = [Column(title, least=20), Column("value", least=24), Column("95 % interval", number=True)]
+        rows = [[name, card.cell(value) or "-", limits.get(name, "")] for name, value in values.items()]
+        out.print(table(columns, rows, show_edge=False))
     for note in record.notes:
         warn(note)
 
 
 def print_data_report(report: "Report") -> None:
     """Balance, sizes and findings of one category."""
-    from anomalybench.core.errors import printable
-
     out = console()
-    out.print(f"\n[b]{plain(report.dataset)}/{plain(report.category)}[/]: {report.n_images} images", highlight=False)
-    shown = table("own split", "label", "defect", "images", "masks")
-    for row in report.balance:
-        label = "anomalous" if row.label else "normal"
-        shown.add_row(*map(plain, (row.split or "", label, row.defect, row.images, row.masks)))
-    out.print(shown)
+    many = _plural(report.n_images, "image")
+    out.print(f"\n[b]{plain(report.dataset)}/{plain(report.category)}[/]: {many}", highlight=False)
+    rows = [
+        [row.split or "", "anomalous" if row.label else "normal", row.defect, str(row.images), str(row.masks)]
+        for row in report.balance
+    ]
+    counted = [Column("images", number=True), Column("masks", number=True)]
+    out.print(table([Column("own split"), Column("label"), Column("defect"), *counted], rows))
     for name, counts in (("sizes", report.sizes), ("modes", report.modes)):
         out.print(f"{name}: {plain(', '.join(f'{key} ({n})' for key, n in counts.items()))}", highlight=False)
     if not report.findings:
         out.print("[green]nothing leaks, nothing is wrong[/]")
         return
-    found = table("severity", "kind", "files", "what and what to do")
+    found = []
     for one in report.findings:
-        listed = ", ".join(map(printable, one.paths[:_NAMED])) + (
-            f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else ""
-        )
-        found.add_row(*map(plain, (one.severity, one.kind, listed, one.detail)))
-    out.print(found)
+        listed = ", ".join(one.paths[:_NAMED]) + (f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else "")
+        found.append([one.severity, one.kind, listed, one.detail])
+    names = ("severity", "kind", "files", "what and what to do")
+    out.print(table([Column(name, least=least) for name, least in zip(names, (8, 12, 14, 20), strict=True)], found))
+
+
+def print_listing(rows: dict[str, str]) -> None:
+    """Names, and what each one is."""
+    columns = [Column("name", least=18), Column("what it is", least=30)]
+    console().print(table(columns, [[name, summary] for name, summary in rows.items()]))
+
+
+def print_text(text: str) -> None:
+    """Paragraphs, parted by empty lines, each filled anew for the width; indented lines stay as they are."""
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.split("\n")
+        kept = any(line.startswith((" ", "- ")) for line in lines)
+        console().print(plain(("\n" if kept else " ").join(lines)), end="\n\n", highlight=False)
+
+
+def print_parameters(owner: str, parameters: "list[Parameter]") -> None:
+    """One row per parameter of a plugin, protocol or rule."""
+    columns = [
+        Column("parameter", least=24), Column("type", least=8, leaves=1), Column("range", least=7),
+        Column("default", least=8), Column("what it is", least=18),
+    ]  # fmt: skip
+    rows = [[f"{owner}.{row.name}", row.type, row.range, str(row.default), row.description] for row in parameters]
+    console().print(table(columns, rows))
 
 
 @contextmanager
@@ -174,10 +169,6 @@ def status() -> "Iterator[Callable[[str], None]]":
 def warn(text: str) -> None:
     """One remark that a reader should not miss."""
     console(stderr=True).print(f"[bold yellow]Note:[/] {plain(text)}", soft_wrap=True, highlight=False)
-
-
-def _number(cell: object, digits: int = 3) -> str:
-    return f"{cell:.{digits}f}" if isinstance(cell, float) else plain(cell)
 
 
 def print_files(files: list[Path]) -> None:
@@ -216,4 +207,8 @@ def _line(item: "Finished") -> str:
     numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else ""
     took = "" if record.costs.total_s is None else f" in {record.costs.total_s:.1f} s"
     state = "done before" if item.reused else record.status + took
-    return f"{item.job}: {state} {numbers or record.error or ''}"
+    return f"{item.job.id[:_ID]} {item.job}: {state} {numbers or record.error or ''}".rstrip()
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

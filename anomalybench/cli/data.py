@@ -59,7 +59,7 @@ def split(request: Request, out: Annotated[Path, typer.Option(help="CSV file to 
     from anomalybench.bench import external
     from anomalybench.bench.session import Session
     from anomalybench.core.files import write_text
-    from anomalybench.report.files import plain_cells
+    from anomalybench.report.files import csv_text
 
     session = Session(request, external.choice("split"))
     rows = []
@@ -70,7 +70,7 @@ def split(request: Request, out: Annotated[Path, typer.Option(help="CSV file to 
             for part in ("train", "calibration", "test")
             for item in getattr(parts, part)
         ]
-    write_text(out, plain_cells(pd.DataFrame(rows, columns=_COLUMNS)).to_csv(index=False), "--out FILE")
+    write_text(out, csv_text(pd.DataFrame(rows, columns=_COLUMNS)), "--out FILE")
     console.print_files([out])
 
 

@@ -8,13 +8,9 @@ from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, ResultsOption
 
 
-def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|suites|protocols")]) -> None:
-    """List what there is."""
-    rows = _listing(what)
-    table = console.table("name", "what it is")
-    for name, summary in rows.items():
-        table.add_row(console.plain(name), console.plain(summary))
-    console.console().print(table)
+def list_(what: Annotated[str, typer.Argument(metavar="methods|datasets|suites|protocols|glossary")]) -> None:
+    """List what there is, or what the words mean."""
+    console.print_listing(_listing(what))
 
 
 def show(
@@ -42,11 +38,8 @@ def show(
             console.print_card(record)
         return
     documented = inspect.getmodule(cls) if name not in {**PROTOCOLS, **RULES} else cls
-    console.console().print(console.plain(inspect.getdoc(documented)))
-    table = console.table("parameter", "type", "range", "default", "what it is")
-    for row in parameters.table(cls):
-        table.add_row(*map(console.plain, (f"{name}.{row.name}", row.type, row.range, row.default, row.description)))
-    console.console().print(table)
+    console.print_text(inspect.getdoc(documented) or "")
+    console.print_parameters(name, parameters.table(cls))
 
 
 def _listing(what: str) -> dict[str, str]:
@@ -65,7 +58,11 @@ def _listing(what: str) -> dict[str, str]:
         from anomalybench.core.split import PROTOCOLS
 
         return {name: (cls.__doc__ or "").partition("\n")[0] for name, cls in PROTOCOLS.items()}
-    raise unknown("list", what, ("methods", "datasets", "suites", "protocols"))
+    if what == "glossary":
+        from anomalybench.report.glossary import TERMS
+
+        return TERMS
+    raise unknown("list", what, ("methods", "datasets", "suites", "protocols", "glossary"))
 
 
 def _find(name: str) -> type | None:

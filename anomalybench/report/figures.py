@@ -1,6 +1,8 @@
 """Figures of one job, drawn from its record, scores, maps and the images they belong to; the model is not needed."""
 
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from anomalybench.bench.store import Store, safe_name
-from anomalybench.core.errors import DataError, StoreError
+from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError
 from anomalybench.core.job import Record
-from anomalybench.report import heat
+from anomalybench.report import heat, image_files
+from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb, resize_map
 
 GALLERIES = ("true_positives", "true_negatives", "false_positives", "false_negatives")
 _NORMAL, _ANOMALOUS, _BOX, _CONTOUR = "#0072b2", "#d55e00", "#ffffff", "#00e5ff"
 _COLOURS = "inferno"
+_ODD = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
+        AssertionError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What records and arrays from elsewhere may end in."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class _Job:
     record: Record
     scores: pd.DataFrame
     maps: NDArray[np.float16] | None
+    where: Place = image_files.NOWHERE
 
     @property
     def title(self) -> str:
@@ -49,22 +57,56 @@ class _Job:
         return heat.display_range(self.maps, (self.scores["split"] == "calibration").to_numpy())
 
 
-def draw(record: Record, store: Store, most: int = 8) -> list[Path]:
+@dataclass(frozen=True)
+class Drawn:
+    """What came of several jobs.
+
+    Attributes:
+        files: The PNG files written.
+        lost: Why a job has no figures, by its name.
+    """
+
+    files: list[Path]
+    lost: dict[str, str]
+
+
+def draw_all(records: Iterable[Record], store: Store, data: Path | None = None) -> Drawn:
+    """Draw all figures of finished jobs; one that cannot be drawn costs no other.
+
+    Args:
+        records: Records with status `ok`.
+        store: Where their scores and maps lie.
+        data: The data folder, as the reader names it; see `image_files.place`.
+    """
+    found = Drawn([], {})
+    for record in records:
+        try:
+            found.files.extend(draw(record, store, data=data))
+        except _ODD as error:
+            found.lost[f"{record.job} ({record.job.id[:8]})"] = str(error) or type(error).__name__
+    return found
+
+
+def draw(record: Record, store: Store, most: int = 8, data: Path | None = None) -> list[Path]:
     """Draw all figures of one finished job.
 
     Args:
         record: A record with status `ok`.
         store: Where its scores and maps lie; figures go to `figures/` beside `runs/`, in the same folders.
         most: Images per gallery.
+        data: The data folder, as the reader names it; see `image_files.place`.
 
     Returns:
         The PNG files written.
 
     Raises:
-        DataError: The images are not where they were when the job ran.
+        DataError: The images are not where they were when the job ran, or may not be read from there.
         StoreError: The folder cannot be written.
     """
-    job = _Job(record, store.scores(record.job), store.maps(record.job))
+    scores, maps = store.scores(record.job), store.maps(record.job)
+    if maps is not None and (maps.ndim != 3 or len(maps) != len(scores) or not maps.size):
+        raise StoreError(f"{store.folder(record.job)}: its maps do not fit its scores. Run the job again.")
+    job = _Job(record, scores, maps, image_files.place(record, data))
     folder = store.results / "figures" / store.folder(record.job).relative_to(store.runs)
     plain: dict[str, Callable[[_Job], Figure]] = {"histogram": _histogram, "roc": _roc, "confusion": _confusion}
     figures = {name: make(job) for name, make in plain.items()}
@@ -122,21 +164,31 @@ def _gallery(job: _Job, kind: str, chosen: pd.DataFrame) -> Figure:
         _panel(axis, job, int(str(index)), row, limits)
     figure.suptitle(
         f"{kind.replace('_', ' ').capitalize()} of {_short(job.title, 70)}\nthreshold {job.threshold:.3g}; colours "
-        f"from {limits[0]:.3g} to {limits[1]:.3g} (calibration maps)\nline: true defect, frame: found box",
+        f"from {limits[0]:.3g} to {limits[1]:.3g} ({heat.RANGE}); "
+        f"{_beyond(job, chosen, limits)} pixels beyond\nline: true defect, frame: found box",
         fontsize=9,
     )
     return figure
 
 
+def _beyond(job: _Job, chosen: pd.DataFrame, limits: tuple[float, float]) -> int:
+    assert job.maps is not None
+    return sum(heat.beyond(job.maps[int(str(index))], limits) for index in chosen.index)
+
+
 def _panel(axis: Axes, job: _Job, index: int, row: "pd.Series[Any]", limits: tuple[float, float]) -> None:
     assert job.maps is not None
-    root = Path(job.record.root)
-    if not (root / row["path"]).exists():
-        raise DataError(f"{root / row['path']}: the image is no longer there. Put the data back, or run the job again.")
-    image = read_rgb(root / row["path"])
+    file = image_files.locate(job.where, row["path"])
+    if not file.exists():
+        raise DataError(f"{file}: the image is no longer there. Put the data back, or run the job again.")
+    image = read_rgb(file)
     full = resize_map(job.maps[index], (image.shape[1], image.shape[0]))
     axis.imshow(overlay(image, full, limits))
-    if isinstance(row["mask"], str) and (mask := read_mask(root / row["mask"])).any() and not mask.all():
+    if (
+        isinstance(row["mask"], str)
+        and (mask := read_mask(image_files.locate(job.where, row["mask"]))).any()
+        and not mask.all()
+    ):
         axis.contour(mask, levels=[0.5], colors=_CONTOUR, linewidths=1.2)
     if row["score"] > job.threshold:
         for box in heat.found_boxes(full):
@@ -158,6 +210,7 @@ def _histogram(job: _Job) -> Figure:
         axis.hist(values, edges, alpha=0.6, color=colour, label=f"{name} ({len(values)})")
     axis.axvline(job.threshold, color="black", linestyle="--", label=f"threshold {job.threshold:.3g}")
     axis.set(xlabel="image score", ylabel=f"{what} images", title=_short(job.title, 70))
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend()
     return figure
 

@@ -1,7 +1,7 @@
 """What heat maps share: one display range over a whole job, and the boxes that are drawn on them.
 
-The range goes from the least to the greatest value of the calibration maps, as in the MathWorks pill example, so that
-colours can be compared between images. Nothing is scaled per image.
+The range holds 99.8 % of the calibration maps' values, so that colours can be compared between images and no single
+extreme value takes all colours for itself. Nothing is scaled per image; what lies beyond the range is counted.
 """
 
 import numpy as np
@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from anomalybench.evaluate import boxes
 from anomalybench.evaluate.boxes import Box
+
+_CUT = 0.001
+"""Share of the values below the darkest and above the brightest colour."""
+_SAMPLE = 1_000_000
+RANGE = "0.1 % to 99.9 % quantile of the calibration maps"
 
 
 def display_range(maps: NDArray[np.float16], calibration: NDArray[np.bool_]) -> tuple[float, float]:
@@ -18,9 +23,17 @@ def display_range(maps: NDArray[np.float16], calibration: NDArray[np.bool_]) -> 
         maps: n x height x width.
         calibration: Which of the n belong to the calibration part; without any, all maps count.
     """
-    chosen = maps[calibration] if calibration.any() else maps
-    low, high = float(chosen.min()), float(chosen.max())
+    chosen = (maps[calibration] if calibration.any() else maps).reshape(-1)
+    values = chosen[:: max(1, chosen.size // _SAMPLE)].astype(np.float64)
+    low, high = map(float, np.quantile(values, [_CUT, 1 - _CUT]))
+    if high <= low:  # nearly all values alike: what differs is what there is to see
+        low, high = float(values.min()), float(values.max())
     return low, high if high > low else low + 1
+
+
+def beyond(anomaly_map: NDArray[np.float16], limits: tuple[float, float]) -> int:
+    """How many values of a map lie outside the display range."""
+    return int(((anomaly_map < limits[0]) | (anomaly_map > limits[1])).sum())
 
 
 def found_boxes(anomaly_map: NDArray[np.float16]) -> list[Box]:

@@ -5,6 +5,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalybench.bench.store import Store
+from anomalybench.core.errors import AnomalyBenchError
 from anomalybench.core.job import EXTERNAL, Record
-from anomalybench.report import card, heat, leaderboard, pictures
+from anomalybench.report import card, heat, image_files, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
 
 _COLUMNS = ["path", "split", "label", "defect", "score"]
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
+               zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What scores and maps from elsewhere may end in."""
 
 
 @dataclass
@@ -53,15 +57,18 @@ class JobPage:
         return float("inf") if self.record.threshold is None else self.record.threshold
 
 
-def read(rows: Iterable[dict[Any, Any]], records: dict[str, Record], store: Store) -> list[JobPage]:
-    """Jobs with their scores, in the order of the rows of the table of jobs."""
+def read(
+    rows: Iterable[dict[Any, Any]], records: dict[str, Record], store: Store, data: Path | None = None
+) -> list[JobPage]:
+    """Jobs with their scores, in the order of the rows of the table of jobs; `data` as in `image_files.place`."""
     pages = [JobPage(row, records[row["job"]]) for row in rows]
     for page in pages:
         if page.record.status == "ok":
             page.scores = _scores(page.record, store)
         if page.scores is not None:
+            where = image_files.place(page.record, data)
             page.sources = {
-                int(str(index)): Source(page.record.root, row["path"], row["mask"], int(row["label"]), row["defect"])
+                int(str(index)): Source(where, row["path"], row["mask"], int(row["label"]), row["defect"])
                 for index, row in page.test.iterrows()
             }
     return pages
@@ -160,10 +167,11 @@ def _maps(page: JobPage, large: dict[int, int], drawn: Sequence[dict[str, Any]],
     assert page.scores is not None
     maps = _read_maps(page, store) if large else None
     if maps is None:
-        return {"maps": {}, "boxes": {}}
+        return {"maps": {}, "boxes": {}, "colours": None}
     limits = heat.display_range(maps, (page.scores["split"] == "calibration").to_numpy())
     called = page.scores["score"] > page.threshold
     return {
+        "colours": limits,
         "maps": {place: pictures.small_map(maps[i], limits) for i, place in large.items()},
         "boxes": {place: pictures.boxes(maps[i], drawn[place]["size"]) for i, place in large.items() if called[i]},
     }

@@ -19,6 +19,7 @@ from anomalybench.core.record import Result, rule_name
 from anomalybench.evaluate import catalogue
 from anomalybench.report import comparison, published
 from anomalybench.report.comparison import Resamples
+from anomalybench.report.files import csv_text
 
 _IMAGES = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level == "image"]
 _MAPS = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level != "image"]
@@ -91,7 +92,7 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     folder, stem = results / "leaderboards", safe_name(name)
     files = [folder / f"{stem}.csv", folder / f"{stem}_by_category.csv"]
     for file, table in zip(files, tables, strict=True):
-        write_text(file, table.to_csv(index=False))
+        write_text(file, csv_text(table))
     return files
 
 

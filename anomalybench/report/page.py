@@ -24,7 +24,7 @@ _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 def write(
     title: str, records: Iterable[Record], store: Store, file: Path, max_images: int | None = None,
-    notices: Iterable[str] = (),
+    notices: Iterable[str] = (), folder: Path | None = None,
 ) -> None:  # fmt: skip
     """Write the page of some jobs.
 
@@ -35,11 +35,13 @@ def write(
         file: The HTML file.
         max_images: Most images per category with a large view; by default an even share of 80.
         notices: Remarks to begin with.
+        folder: The data folder, as the reader names it: images come only from there. Without, only those of jobs of
+            this machine are shown.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    data = page_data.gather(records, store, max_images)
+    data = page_data.gather(records, store, max_images, folder)
     data["notices"] = [*notices, *data["notices"]]
     write_text(file, render(title, json.dumps(data, allow_nan=False)), "--out FILE")
 

@@ -3,6 +3,8 @@
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ import pandas as pd
 from anomalybench import __version__
 from anomalybench.bench.store import Store
 from anomalybench.core.job import Record
-from anomalybench.report import comparison, job_data, leaderboard, pictures, published
+from anomalybench.report import comparison, defects, heat, job_data, leaderboard, marks, pictures, published
 from anomalybench.report.comparison import Resamples
+from anomalybench.report.glossary import TERMS
 from anomalybench.report.job_data import JobPage
 from anomalybench.report.leaderboard import Tables
 from anomalybench.report.pictures import Limits
@@ -38,18 +41,21 @@ _TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd
 """Marks that turn the direction of writing: in a name, they would turn the numbers around it as well."""
 
 
-def gather(records: Iterable[Record], store: Store, max_images: int | None = None) -> dict[str, Any]:
+def gather(
+    records: Iterable[Record], store: Store, max_images: int | None = None, folder: Path | None = None
+) -> dict[str, Any]:
     """Everything on the page.
 
     Args:
         records: What jobs left, also the failed and the skipped ones.
         store: Where their scores, maps and resamples lie.
         max_images: Most images per category with a large view; by default an even share of 80.
+        folder: The data folder, as the reader names it; see `image_files.place`.
     """
     known = {record.job.id: record for record in records}
     resamples = functools.cache(store.resample(record.job for record in known.values()))
     tables = leaderboard.build(known.values(), resamples)
-    pages = job_data.read(tables.by_category.to_dict("records"), known, store)
+    pages = job_data.read(tables.by_category.to_dict("records"), known, store, folder)
     shown = job_data.shown(pages, Limits.sharing(max_images, len({page.category for page in pages})))
     order = {source: place for place, source in enumerate(shown)}
     pictured = {source: large for source, large in shown.items() if large is not None}
@@ -65,8 +71,11 @@ def gather(records: Iterable[Record], store: Store, max_images: int | None = Non
         "metrics": _metrics(tables.by_category),
         "rows": _rows(tables, known, resamples),
         "rankings": _rankings(tables.by_category),
+        "defects": [asdict(table) for table in defects.tables(tables.by_category)],
         "jobs": jobs,
         "images": images,
+        "terms": TERMS,
+        "range": heat.RANGE,
         "notices": _notices(pages, images),
     }
     return {name: plain(value) for name, value in data.items()}
@@ -112,7 +121,8 @@ def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], 
         "intervals": {name: _interval(good, name, resamples) for name in SURE if good[name].notna().any()},
         "costs": {name: leaderboard.mean_of_means(good, name) for name in _COSTS},
         "tied": row["tied_with_best"],
-        "below": row["below_floor"],
+        "below": marks.not_above_a_floor(row),
+        "not_ranked": marks.not_ranked(row),
         "published": [{"metric": p.metric, "value": p.value, "source": p.source} for p in said],
         "errors": errors.drop_duplicates().to_dict("records"),
     }
@@ -150,22 +160,30 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
     blind = [page for page in good if page.scores is None]
     if blind:
         said.append(
-            f"{len(blind)} of {len(good)} jobs have no raw scores that this version can read, as records of an older "
-            f"one: histograms and images are left out (first: {blind[0].record.job}). Run them again."
+            f"{_of(blind, good, 'job have')} no raw scores that this version can read, as records of an older one: "
+            f"histograms and images are left out (first: {blind[0].record.job}). Run them again."
         )
     unsure = [page for page in good if not page.record.intervals]
     if unsure:
         said.append(
-            f"{len(unsure)} of {len(good)} jobs have no intervals, as records of an older version: nothing is known of "
-            f"how sure the numbers are (first: {unsure[0].record.job}). Run them again."
+            f"{_of(unsure, good, 'job have')} no intervals, as records of an older version: nothing is known of how "
+            f"sure the numbers are (first: {unsure[0].record.job}). Run them again."
         )
     gone = [image["missing"] for image in images if "missing" in image and "thumb" not in image]
     if gone:
-        said.append(f"{len(gone)} of {len(images)} images cannot be shown; have the data been moved? First: {gone[0]}")
+        said.append(f"{_of(gone, images, 'image')} cannot be shown; have the data been moved? First: {gone[0]}")
     bare = [image["missing"] for image in images if "missing" in image and "thumb" in image]
     if bare:
-        said.append(f"{len(bare)} of {len(images)} images are shown without the outline of their defect: {bare[0]}")
+        said.append(f"{_of(bare, images, 'image are')} shown without the outline of their defect: {bare[0]}")
     return said
+
+
+def _of(some: Sequence[object], all_: Sequence[object], words: str) -> str:
+    """As in `2 of 3 jobs have` and `1 of 1 job has`; `words` are a noun and perhaps a verb in the plural."""
+    noun, _, verb = words.partition(" ")
+    one = len(all_) == 1
+    verb = {"have": "has", "are": "is"}.get(verb, verb) if one else verb
+    return f"{len(some)} of {len(all_)} {noun if one else f'{noun}s'} {verb}".rstrip()
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,8 @@ from PIL import Image
 from scipy import ndimage
 
 from anomalybench.core.errors import DataError
-from anomalybench.report import heat
+from anomalybench.report import heat, image_files
+from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb, resize_map
 
 _THUMB, _LARGE, _MAP = 112, 448, 64
@@ -34,7 +34,7 @@ _SCALE = 1000
 class Source(NamedTuple):
     """A test image and what is known of it."""
 
-    root: str
+    where: Place
     path: str
     mask: str | None
     label: int
@@ -84,12 +84,16 @@ def draw(sources: Mapping[Source, bool]) -> list[dict[str, Any]]:
 
 
 def small_map(anomaly_map: NDArray[np.float16], limits: tuple[float, float]) -> dict[str, Any]:
-    """A map in at most 64 x 64 bytes, 0 to 255 over the display range, base64; the page colours them."""
+    """A map in at most 64 x 64 bytes, 0 to 255 over the display range, base64; the page colours them.
+
+    With it goes the number of values beyond the range, of `n` in all.
+    """
     low, high = limits
     scaled = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
     image = Image.fromarray(np.rint(scaled * 255).astype(np.uint8))
     image.thumbnail((_MAP, _MAP), Image.Resampling.BOX)
-    return {"size": image.size, "bytes": base64.b64encode(image.tobytes()).decode()}
+    return {"size": image.size, "bytes": base64.b64encode(image.tobytes()).decode(),
+            "beyond": heat.beyond(anomaly_map, limits), "n": anomaly_map.size}  # fmt: skip
 
 
 def boxes(anomaly_map: NDArray[np.float16], size: tuple[int, int]) -> list[list[int]]:
@@ -102,11 +106,8 @@ def boxes(anomaly_map: NDArray[np.float16], size: tuple[int, int]) -> list[list[
 
 
 def _picture(source: Source, large: bool) -> dict[str, Any]:
-    for path in filter(None, (source.path, source.mask)):
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            return {"missing": f"{path} lies outside the data folder"}
     try:
-        image = Image.fromarray(read_rgb(Path(source.root) / source.path))
+        image = Image.fromarray(read_rgb(image_files.locate(source.where, source.path)))
         found: dict[str, Any] = {"size": image.size, "thumb": _webp(_shrunk(image, _THUMB), quality=60)}
         if large:
             found["large"] = _webp(_shrunk(image, _LARGE), quality=75)
@@ -114,7 +115,7 @@ def _picture(source: Source, large: bool) -> dict[str, Any]:
         return {"missing": str(error)}
     try:
         if large and source.mask:
-            found["outline"] = _outline(read_mask(Path(source.root) / source.mask), image.size)
+            found["outline"] = _outline(read_mask(image_files.locate(source.where, source.mask)), image.size)
     except DataError as error:
         found["missing"] = f"its mask cannot be read: {error}"
     return found

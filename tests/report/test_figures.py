@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +61,43 @@ def test_images_that_are_gone_are_named(finished, tmp_path):
     store, record = finished
     with pytest.raises(DataError, match="no longer there"):
         figures.draw(record.model_copy(update={"root": str(tmp_path)}), store)
+
+
+def test_an_odd_job_costs_only_itself(finished, tmp_path):
+    store = Store(tmp_path / "results")
+    shutil.copytree(finished[0].runs, store.runs)
+    record = finished[1]
+    odd = record.model_copy(update={"job": record.job.model_copy(update={"seed": 1})})
+    for maps in (np.zeros((1, 2, 2)), np.zeros((500, 2)), np.array([None] * 3, object), None):
+        folder = store.folder(odd.job)
+        shutil.copytree(store.folder(record.job), folder, dirs_exist_ok=True)
+        if maps is None:
+            (folder / "maps.npz").write_bytes(b"PK")
+        else:
+            np.savez_compressed(folder / "maps.npz", maps=maps)
+        drawn = figures.draw_all([odd, record], store)
+        assert [name for name in drawn.lost if "seed 1" in name] == list(drawn.lost) != []
+        assert len(drawn.files) == len(figures.draw(record, store))
+
+
+def test_images_of_another_machine_are_not_opened(finished):
+    store, record = finished
+    elsewhere = record.model_copy(update={"environment": {"platform": "Linux-1.0"}})
+    with pytest.raises(DataError, match="--data DIR"):
+        figures.draw(elsewhere, store)
+    assert figures.draw(elsewhere, store, data=Path(record.root))
+
+
+def test_the_axis_of_a_histogram_counts_whole_images(finished, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    store, record = finished
+    few = store.scores(record.job).groupby(["split", "label"]).head(1)
+    monkeypatch.setattr(store, "scores", lambda job: few)
+    monkeypatch.setattr(store, "maps", lambda job: None)
+    figures.draw(record, store)
+    (axis,) = [figure.axes[0] for figure in drawn if figure.axes[0].get_ylabel().endswith("images")]
+    assert all(tick == round(tick) for tick in axis.get_yticks())
 
 
 def test_a_constant_map_is_drawn(finished, monkeypatch):

@@ -1,17 +1,20 @@
+import base64
 import json
 import re
 import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import made_records as made
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from anomalybench.bench.store import Store
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice
-from anomalybench.report import card, leaderboard, page, page_data, pictures
+from anomalybench.report import card, leaderboard, marks, page, page_data, pictures
 
 NASTY = "</script><script>alert(1)</script>'\"&🐛 \u2028" + "x" * 300
 
@@ -72,7 +75,7 @@ def test_numbers_are_those_of_the_leaderboard(store, put):
         for name in ("auroc", "balanced_accuracy"):
             limits = [expected[f"{name}_low"], expected[f"{name}_high"]]
             assert row["intervals"][name] == pytest.approx(limits, abs=1e-6)
-        assert (row["tied"], row["below"]) == (expected["tied_with_best"], expected["below_floor"])
+        assert (row["tied"], row["below"]) == (expected["tied_with_best"], marks.not_above_a_floor(expected))
     assert [job["kind"] for job in data["jobs"]] == ["ours", "ours", "floor"]
 
 
@@ -131,12 +134,65 @@ def test_names_are_data_and_nothing_is_fetched(store, tmp_path):
     assert text.count("default-src 'none'") == 1
 
 
-def test_paths_that_leave_the_data_folder_are_not_followed(tmp_path):
-    made.draw_images(tmp_path, "bolt", 2)
-    for path in ("../bolt/000.png", str(tmp_path / "bolt" / "000.png")):
-        source = pictures.Source(str(tmp_path / "bolt"), path, None, 0, "good")
-        (picture,) = pictures.draw({source: True})
-        assert "outside" in picture["missing"]
+def pictured(record, store, **options):
+    return ["thumb" in image for image in data_of(written([record], store, **options))["images"]]
+
+
+@pytest.mark.parametrize("outside", ["../secret.png", "{home}/secret.png", "link.png", "folder/secret.png"])
+def test_pictures_come_from_the_data_folder_alone(store, put, tmp_path, outside):
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (8, 8)).save(secret)
+    (tmp_path / "data" / "link.png").symlink_to(secret)
+    (tmp_path / "data" / "folder").symlink_to(tmp_path)
+    record = put(made.job("cam"))
+    file = store.folder(record.job) / "scores.parquet"
+    path = outside.format(home=tmp_path)
+    pd.read_parquet(file).assign(path=path, mask=None).to_parquet(file)
+    for folder in (None, tmp_path / "data"):
+        images = data_of(written([record], store, folder=folder))["images"]
+        assert not any("thumb" in image for image in images)
+        assert all("outside" in image["missing"] for image in images)
+
+
+def test_masks_come_from_the_data_folder_alone(store, put, tmp_path):
+    Image.new("L", (made.WIDTH, made.HEIGHT), 255).save(tmp_path / "secret.png")
+    record = put(made.job("cam"))
+    file = store.folder(record.job) / "scores.parquet"
+    pd.read_parquet(file).assign(mask="../secret.png").to_parquet(file)
+    images = data_of(written([record], store, max_images=16))["images"]
+    assert all("large" in image for image in images)
+    assert not any("outline" in image for image in images)
+
+
+def test_a_results_folder_from_elsewhere_shows_no_image_of_this_machine(store, put, tmp_path):
+    elsewhere = {"platform": "Linux-1.0", "date": "2026-01-02T03:04:05+00:00"}
+    record = put(made.job("cam"), environment=elsewhere)
+    data = data_of(written([record], store))
+    assert not any("thumb" in image for image in data["images"])
+    assert "16 of 16 images cannot be shown" in data["notices"][0]
+    assert "--data DIR" in data["notices"][0]
+    assert all(pictured(record, store, folder=tmp_path / "data")), "the reader has named the folder"
+    assert not any(pictured(record, store, folder=tmp_path / "results"))
+
+
+@pytest.mark.parametrize("root", ["/", "~", "~/.."])
+def test_a_root_that_holds_the_home_folder_is_no_data_folder(store, put, tmp_path, monkeypatch, root):
+    home = tmp_path / "home" / "me"
+    home.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    folder = Path(root).expanduser().resolve()
+    Image.new("RGB", (8, 8)).save(home / "secret.png")
+    record = put(made.job("cam"), root=str(folder))
+    file = store.folder(record.job) / "scores.parquet"
+    path = str((home / "secret.png").relative_to(folder))
+    pd.read_parquet(file).assign(path=path, mask=None).to_parquet(file)
+    assert not any(pictured(record, store))
+
+
+def test_images_are_found_in_a_data_folder_that_was_moved(store, put, tmp_path):
+    record = put(made.job("cam"), root="/nowhere/data")
+    for folder in (tmp_path, tmp_path / "data"):
+        assert all(pictured(record, store, folder=folder))
 
 
 def test_images_that_are_gone_are_named(store, put, tmp_path):
@@ -217,6 +273,36 @@ def test_a_suite_of_which_everything_failed(store):
     data = data_of(written(records, store))
     assert "No job has finished" in data["notices"][0]
     assert [row["status"] for row in data["rows"]] == ["failed", "failed"]
+
+
+def test_one_extreme_value_takes_no_colours(store, put):
+    """Nearly all maps' values keep apart, and the page says what is beyond."""
+    record = put(made.job("cam"))
+    file = store.folder(record.job) / "maps.npz"
+    maps = store.maps(record.job)
+    tame = data_of(written([record], store))["jobs"][0]
+    maps[0, 0, 0] = maps[-1, 0, 0] = 60000
+    np.savez_compressed(file, maps=maps)
+    (job,) = data_of(written([record], store))["jobs"]
+    assert job["colours"] == pytest.approx(tame["colours"], abs=0.1)
+    spread = [np.std(list(base64.b64decode(one["bytes"]))) for one in job["maps"].values()]
+    assert min(spread) > 10
+    assert {one["n"] for one in job["maps"].values()} == {16 * 20}
+    assert sum(one["beyond"] for one in job["maps"].values()) > 0
+
+
+def test_defect_types_by_methods(store, put):
+    judged = {"cam": {"crack": 0.25, "stain": 1.0, "good": 0.5}, "fcdd": {"crack": 0.75, "good": 1.0}}
+    records = [put(made.job(name), accuracy_by_defect=of) for name, of in judged.items()]
+    (table,) = data_of(written(records, store))["defects"]
+    assert table["methods"] == ["fcdd", "cam"]
+    assert list(table["shares"].items()) == [("crack", [0.75, 0.25]), ("stain", [None, 1.0]), ("good", [1.0, 0.5])]
+    assert data_of(written([put(made.job("cam"), accuracy_by_defect=judged["fcdd"])], store))["defects"] == []
+
+
+def test_the_words_are_explained(store, put):
+    data = data_of(written([put(made.job("cam"))], store))
+    assert {"job", "suite", "floor", "oracle", "calibration", "protocol", "tied with the best"} <= data["terms"].keys()
 
 
 def test_thresholds_beyond_all_numbers_are_null(store, put):

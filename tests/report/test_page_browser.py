@@ -5,7 +5,9 @@ import math
 import made_records as made
 import pytest
 
+from anomalybench.bench.store import Store
 from anomalybench.evaluate import catalogue
+from anomalybench.report import page
 
 MEASURED = ("tp", "fp", "tn", "fn", "balanced_accuracy", "precision", "recall", "specificity", "f1", "accuracy")
 
@@ -214,3 +216,75 @@ def test_names_are_shown_as_text(tab, nasty):
     assert nasty in tab.locator("[data-name=category] option").evaluate_all("all => all.map(o => o.value)")
     assert tab.locator("img[src=x]").count() == 0
     assert tab.locator("#by-defect").inner_text().count("onerror=alert") == 1
+
+
+def test_defect_types_have_a_table_whose_columns_stand_as_in_the_leaderboard(open_page, tmp_path):
+    store = Store(tmp_path / "results")
+    images = made.draw_images(tmp_path / "data", "bolt", 8)
+    for i, name in enumerate(("cam", "fcdd")):
+        share = {"crack": 0.25 + i / 2, "stain": 0.5, "good": 1.0}
+        made.put(store, tmp_path / "data", made.job(name), images, gap=3 - 2 * i, accuracy_by_defect=share)
+    page.write("toy", store.records(), store, tmp_path / "page.html")
+    tab = open_page(tmp_path / "page.html")
+    table = tab.locator("#defect-tables table")
+    assert table.locator("thead th").all_inner_texts() == ["defect type", *listed(tab)]
+    cells = table.locator("tbody tr").first.locator("th, td").all_inner_texts()
+    assert cells == ["crack", *({"cam": "0.250", "fcdd": "0.750"}[name] for name in listed(tab))]
+    assert table.locator("tbody th").all_inner_texts() == ["crack", "stain", "good"]
+    assert not tab.troubles
+    tab.context.close()
+
+
+def test_the_words_are_explained_on_the_page(tab):
+    assert not tab.locator("#terms").is_visible()
+    tab.locator("#glossary summary").click()
+    assert "oracle" in tab.locator("#terms").inner_text()
+
+
+ROWS = [
+    {"method": "leader", "value": 0.9, "ms": 50, "tied": True, "below": False},
+    {"method": "quick", "value": 0.8, "ms": 20, "tied": True, "below": False},
+    {"method": "weak", "value": 0.7, "ms": 1, "tied": True, "below": True},
+    {"method": "lucky", "value": 1.0, "ms": 1, "not_ranked": "only 1 defective test image: says nothing"},
+]
+
+
+def test_the_sentence_and_the_table_agree(tab):
+    """The fastest is none that is not above a floor; what says nothing stands last and has no mark."""
+    tab.evaluate(
+        """made => {
+            const first = rows("")[0];
+            DATA.rows = made.map(({ method, value, ms, ...more }) => ({
+                ...first, kind: "ours", tied: false, below: false, errors: [], published: [], intervals: {}, method,
+                ...more, values: { ...first.values, auroc: value }, costs: { ...first.costs, predict_ms_per_image: ms },
+            }));
+            drawAll();
+        }""",
+        ROWS,
+    )
+    assert listed(tab) == ["leader", "quick", "weak", "lucky"]
+    said = tab.locator("#verdict").inner_text()
+    assert said.startswith("leader has the highest ROC AUC")
+    assert "Not above a floor: weak." in said
+    assert "Of the others quick is the fastest: 20 ms" in said
+    assert tab.locator("tr[data-method=lucky] .remarks").inner_text() == "only 1 defective test image: says nothing"
+    tab.locator("#leaderboard-table th[data-key=metric] button").click()
+    assert listed(tab) == ["weak", "quick", "leader", "lucky"]
+
+
+def test_methods_with_maps_are_shown_first(tab):
+    """Of more methods than fit, those without a map are left to choose."""
+    tab.evaluate(
+        """() => {
+            const job = state.job;
+            for (let i = 0; i < 4; i++) {
+                const metrics = { ...job.metrics, auroc: 1 };
+                DATA.jobs.push({ ...job, method: `blind${i}`, id: `${i}`, maps: {}, metrics });
+            }
+        }"""
+    )
+    tab.locator(".tile").first.click()
+    panes = tab.locator(".pane").all()
+    assert [pane.locator("canvas").count() for pane in panes] == [1, 1, 1, 0]
+    assert "colours from" in panes[0].inner_text()
+    assert "beyond" in panes[0].inner_text()

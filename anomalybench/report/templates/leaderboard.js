@@ -31,23 +31,26 @@ function settle() {
   if (!jobs().some((job) => job.id === state.job?.id)) chooseJob(bestJob());
 }
 
+/* Whether a row has no rank: too few test images, or categories that others have are missing. */
+const lacks = (row) => Boolean(row.not_ranked) || row.n_categories < Math.max(...rows().map((one) => one.n_categories));
+
 /* Rows that have a value of the metric, the leader first. */
 function ranked(found) {
   const value = (row) => row.values[state.metric];
   return found.filter((row) => known(value(row)))
-    .sort((a, b) => b.n_categories - a.n_categories || value(b) - value(a) || (a.kind === "floor") - (b.kind === "floor"));
+    .sort((a, b) => lacks(a) - lacks(b) || b.n_categories - a.n_categories || value(b) - value(a) || (a.kind === "floor") - (b.kind === "floor"));
 }
 
 function columns() {
   const metric = state.metric;
-  const number = (name) => ({ key: name, title: metricLabel(name), value: (row) => row.values[name], cell: (row) => measured(row, name) });
+  const number = (name) => ({ key: name, ranks: true, title: metricLabel(name), value: (row) => row.values[name], cell: (row) => measured(row, name) });
   const cost = (name) => ({ key: name, title: COSTS[name].label, value: (row) => row.costs[name], cell: (row) => costText(name, row.costs[name]), ascending: true });
   const available = DATA.metrics.map((m) => m.name).filter((name) => name !== metric);
   const main = available.filter((name) => name === "auroc" || name === "balanced_accuracy");
   return [
     { key: "method", title: "method", value: (row) => row.method, ascending: true },
     { key: "supervision", title: "learns from", value: (row) => row.supervision ?? "", cell: (row) => row.supervision ?? "–", text: true, ascending: true },
-    { key: "metric", title: metricLabel(metric), value: (row) => row.values[metric], cell: (row) => measured(row, metric) },
+    { key: "metric", title: metricLabel(metric), ranks: true, value: (row) => row.values[metric], cell: (row) => measured(row, metric) },
     { key: "bars", title: "95 % interval", bars: true },
     ...main.map(number),
     cost("fit_s"), cost("predict_ms_per_image"),
@@ -67,6 +70,7 @@ function sorted(found, listed) {
   return [...found].sort((a, b) => {
     const [p, q] = [column.value(a), column.value(b)];
     if (!known(p) || !known(q)) return known(p) ? -1 : known(q) ? 1 : 0;
+    if (column.ranks && lacks(a) !== lacks(b)) return lacks(a) - lacks(b);
     return (p < q ? -sign : p > q ? sign : 0) || (a.kind === "floor") - (b.kind === "floor") || (a.method < b.method ? -1 : 1);
   });
 }
@@ -105,11 +109,12 @@ function remarks(row) {
   const all = rows(state.category, ""), most = Math.max(...all.map((one) => one.n_categories));
   const failed = row.errors.map((e) => el("div", { class: "small" },
     el("span", { class: `badge ${e.status === "failed" ? "bad" : "floor"}` }, e.status), ` ${row.n_categories ? `${e.category}: ` : ""}${short(e.error ?? "no reason given", 90)}`));
+  if (row.not_ranked) return [row.n_categories ? el("span", { class: "badge bad", title: "It is not ranked" }, row.not_ranked) : null, failed];
   return [
     row.tied && all.filter((one) => one.tied).length === 1 ? el("span", { class: "badge tied", title: "By ROC AUC" }, "best")
-      : row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with best") : null,
+      : row.tied ? el("span", { class: "badge tied", title: "By ROC AUC: cannot be told from the best, at 5 %" }, "tied with the best") : null,
     row.n_categories && row.n_categories < most ? el("span", { class: "badge bad", title: "Its means are not of the same images" }, `only ${row.n_categories} of ${most} categories`) : null,
-    row.below ? el("span", { class: "badge bad", title: "By ROC AUC: its interval does not lie above each floor" }, "not above a floor") : null,
+    row.below ? el("span", { class: "badge bad", title: "By ROC AUC: it is not shown to be better than each floor" }, "not above a floor") : null,
     row.published.map((p) => el("div", { class: "small muted", title: p.source }, `published: ${DATA.metrics.some((m) => m.name === p.metric) ? metricLabel(p.metric) : p.metric} ${fixed(p.value)} (${short(p.source, 60)})`)),
     failed,
   ];
@@ -124,20 +129,22 @@ function drawVerdict(found) {
     return;
   }
   const first = ranked(rows(state.category, ""))[0], whole = first === best;
-  const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best) : [];
+  const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best && !row.not_ranked) : [];
   const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
   const said = [el("b", {}, best.method), ` has the highest ${metricLabel(metric)}, ${fixed(best.values[metric])}`,
-    limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", ". "];
+    limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", best.not_ranked ? `, but is not ranked: ${best.not_ranked}. ` : ". "];
   if (!whole) said.push(`Of all methods it is ${first.method}, ${fixed(first.values[metric])}`, metric === "auroc" ? "; “tied” refers to that one. " : ". ");
   if (good.some((row) => row.n_categories < best.n_categories)) said.push("Methods that lack categories are not ranked with it. ");
   if (ties.length) said.push(`${short(names(ties), 200)} cannot be told from it. `);
   const floors = [best, ...ties].filter((row) => row.kind === "floor");
   if (floors.length) said.push(`Among them are floors (${names(floors)}): these images are too easy, or too few, to show what a method is worth. `);
-  const group = [best, ...ties].filter((row) => row.kind !== "floor" && known(row.costs.predict_ms_per_image));
+  const weak = [best, ...ties].filter((row) => row.kind !== "floor" && row.below);
+  if (weak.length) said.push(`Not above a floor: ${short(names(weak), 200)}. `);
+  const group = [best, ...ties].filter((row) => row.kind !== "floor" && !row.below && known(row.costs.predict_ms_per_image));
   if (group.length > 1) {
     const cheap = group.reduce((a, b) => (b.costs.predict_ms_per_image < a.costs.predict_ms_per_image ? b : a));
-    said.push(`Of ${floors.length ? "the others" : "these"} ${cheap.method} is the fastest: ${costText("predict_ms_per_image", cheap.costs.predict_ms_per_image)} per image.`);
+    said.push(`Of ${floors.length || weak.length ? "the others" : "these"} ${cheap.method} is the fastest: ${costText("predict_ms_per_image", cheap.costs.predict_ms_per_image)} per image.`);
   }
   $("verdict").replaceChildren(...said);
 }
@@ -147,5 +154,5 @@ function drawLegend(found) {
   $("legend").replaceChildren(
     ...Object.keys(KINDS).filter((kind) => found.some((row) => row.kind === kind)).map((kind) => entry(kind, KINDS[kind].text)),
     ...(found.some((row) => row.published.length) ? [entry("published", "published by others; never computed here")] : []),
-    el("span", {}, "“tied” and “not above a floor” are judged by ROC AUC"));
+    el("span", {}, "“tied with the best” and “not above a floor” are judged by ROC AUC"));
 }

@@ -5,6 +5,7 @@ function drawAll() {
   drawLeaderboard();
   drawCost();
   drawMatrix();
+  drawDefects();
   drawJob();
 }
 
@@ -15,6 +16,7 @@ function about() {
     `${plural(DATA.jobs.length, "job")}: ${["ok", "failed", "skipped"].filter(count).map((status) => `${count(status)} ${status}`).join(", ")}`,
     DATA.dates.length ? `run ${unique([DATA.dates[0], DATA.dates.at(-1)]).join(" to ")}` : null, `anomalybench ${DATA.version}`];
   $("about").textContent = parts.filter(Boolean).join(" · ");
+  $("terms").replaceChildren(...Object.entries(DATA.terms).map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, text))));
   $("notices").replaceChildren(...DATA.notices.map((text) => el("p", { class: "notice", role: "note" }, text)));
 }
 
@@ -28,6 +30,7 @@ function start() {
   about();
   if (!DATA.jobs.length) return;
   drawUnfinished();
+  $("defects").hidden = !DATA.defects.length;
   const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
   $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));
   $("more-columns").addEventListener("change", (event) => { state.moreColumns = event.target.checked; drawLeaderboard(); });

@@ -1,9 +1,9 @@
-/* Cost, categories by methods, mean ranks, and what did not finish. */
+/* Cost, categories by methods, mean ranks, defect types by methods, and what did not finish. */
 
 const chartWidth = (id) => Math.max(280, Math.min(900, $(id).clientWidth));
 
 function drawCost() {
-  const most = Math.max(...rows().map((row) => row.n_categories)), whole = rows().filter((row) => row.n_categories === most);
+  const whole = rows().filter((row) => !lacks(row));
   const points = whole.map((row) => ({ row, cost: row.costs[state.cost], value: row.values[state.metric] }))
     .filter((p) => p.cost > 0 && known(p.value));
   $("cost-tools").replaceChildren(...["predict_ms_per_image", "fit_s", "peak_memory_mb"].map((name) => el("button", {
@@ -13,7 +13,7 @@ function drawCost() {
   $("cost-chart").replaceChildren(...(points.length
     ? [scatter(points, state.cost, state.metric, chartWidth("cost-chart")),
       el("p", { class: "muted small" }, "Dashed line and bold names: the Pareto front, what nothing else beats for the same cost or less.",
-        rows().some((row) => row.n_categories && row.n_categories < most) ? " Methods that lack categories are left out." : null)]
+        rows().some((row) => row.n_categories && lacks(row)) ? " Methods that lack categories, or are not ranked, are left out." : null)]
     : [el("p", { class: "muted" }, "No method has both numbers.")]));
 }
 
@@ -55,6 +55,29 @@ function matrixCell(row, category, low, high, best) {
 function jobsOf(method, category) {
   return DATA.jobs.filter((job) => job.dataset === state.dataset && job.protocol === state.protocol
     && job.method === method && job.category === category && job.status === "ok");
+}
+
+/* One table per category; of many, the first is open. */
+function drawDefects() {
+  const found = DATA.defects.filter((table) => table.dataset === state.dataset && table.protocol === state.protocol
+    && (!state.category || table.category === state.category));
+  const order = sorted(rows(""), columns()).map((row) => row.method);
+  $("defect-tables").replaceChildren(...(found.length ? found.map((table, i) => {
+    const made = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Defect types of ${table.category} by methods, scrolls sideways` }, defectTable(table, order));
+    return found.length > 1 ? el("details", { open: found.length < 4 || i === 0 }, el("summary", {}, short(table.category, 120)), made) : made;
+  }) : [el("p", { class: "muted" }, "No category here has two types of defects or more.")]));
+}
+
+function defectTable(table, order) {
+  const places = order.map((method) => [method, table.methods.indexOf(method)]).filter(([, place]) => place >= 0);
+  const cell = (share) => {
+    const made = el("td", { class: "number" }, fixed(share));
+    if (known(share)) made.style.background = `color-mix(in srgb, var(--heat) ${Math.round(share * 42)}%, var(--page))`;
+    return made;
+  };
+  return el("table", { class: "shares" },
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "defect type"), places.map(([method]) => el("th", { scope: "col", class: "number" }, method)))),
+    el("tbody", {}, Object.entries(table.shares).map(([defect, shares]) => el("tr", {}, el("th", { scope: "row", title: defect }, short(defect, 60)), places.map(([, i]) => cell(shares[i]))))));
 }
 
 function drawUnfinished() {

@@ -11,12 +11,12 @@ const PALETTE = Array.from({ length: 256 }, (_, value) => {
   return INFERNO[low].map((from, i) => Math.round(from + (INFERNO[low + 1][i] - from) * (place - low)));
 });
 
-/* Jobs that test the image under the same protocol, fold and seed: the chosen one first, then the best. */
+/* Jobs that test the image under the same protocol, fold and seed: the chosen one, then those with a map, then the best. */
 function rivals(place) {
   const job = state.job;
   return DATA.jobs.filter((other) => other.test && other.dataset === job.dataset && other.protocol === job.protocol
     && other.category === job.category && other.fold === job.fold && other.seed === job.seed && other.test.image.includes(place))
-    .sort((a, b) => (b === job) - (a === job) || (a.kind === "floor") - (b.kind === "floor") || (b.metrics.auroc ?? 0) - (a.metrics.auroc ?? 0));
+    .sort((a, b) => (b === job) - (a === job) || Boolean(b.maps?.[place]) - Boolean(a.maps?.[place]) || (a.kind === "floor") - (b.kind === "floor") || (b.metrics.auroc ?? 0) - (a.metrics.auroc ?? 0));
 }
 
 function openViewer(place) {
@@ -48,7 +48,7 @@ function drawViewer() {
         el("button", { type: "button", onclick: () => $("viewer").close() }, "close"))),
     viewerTools(image, all, shown),
     el("div", { class: "panes" }, shown.map((job) => pane(job, image))),
-    el("p", { class: "muted small" }, "Colours run from the least to the greatest value of each method's calibration maps; nothing is scaled per image. Arrow keys: next and previous image."));
+    el("p", { class: "muted small" }, `Colours run from the ${DATA.range} of each job; nothing is scaled per image. Arrow keys: next and previous image.`));
   blend();
 }
 
@@ -86,6 +86,7 @@ function pane(job, image) {
   return el("figure", { class: "pane", "data-method": job.method }, stage,
     el("figcaption", {}, el("b", {}, short(job.method, 60)), el("div", {}, `score ${brief(score, 4)}, ${known(threshold) ? `threshold ${brief(threshold, 4)}` : "no threshold"}`),
       !known(threshold) ? null : el("span", { class: `verdict ${isWrong(verdict) ? "wrong" : "right"}` }, isWrong(verdict) ? "✗ " : "✓ ", VERDICTS[verdict].slice(0, -1)),
+      map ? el("div", { class: "muted small" }, `colours from ${brief(job.colours[0])} to ${brief(job.colours[1])}; ${plural(map.beyond, "pixel")} of ${map.n} beyond`) : null,
       lacking ? el("div", { class: "muted" }, lacking) : null));
 }
 

@@ -1,0 +1,132 @@
+"""The leaderboard in the terminal: one table for each dataset and protocol, then defect types by methods."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from anomalybench.cli.terminal import Column, console, fitting, least_width, plain, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.text import Text
+
+
+_SURE = ("auroc", "balanced_accuracy")
+_NUMBERS = {
+    "auroc": ("ROC AUC", 0), "balanced_accuracy": ("bal. acc.", 0), "oracle_balanced_accuracy": ("oracle", 8),
+    "average_precision": ("AP", 6), "f1": ("F1", 7), "pixel_auroc": ("pixel\nROC AUC", 3), "aupro_30": ("AU-PRO", 4),
+    "fit_s": ("fit s", 5), "predict_ms_per_image": ("ms/\nimage", 2), "params_m": ("M\nparams", 9),
+}  # fmt: skip
+"""Heading, and when it leaves where the terminal is narrow: the highest number first."""
+_COSTS = ("fit_s", "predict_ms_per_image", "params_m")
+_COLUMNS = [
+    Column("method", least=14), Column("learns from", leaves=1, least=7),
+    *(Column(title, number=True, leaves=leaves) for title, leaves in _NUMBERS.values()),
+    Column("remarks", least=18),
+]  # fmt: skip
+_GROUND = ["dataset", "protocol"]
+
+
+def print_leaderboard(leaderboard: "pd.DataFrame", jobs: "pd.DataFrame | None" = None) -> None:
+    """The leaderboard's main columns, with what is to be said of each row.
+
+    Args:
+        leaderboard: One row per method and dataset.
+        jobs: One row per job; if given, a table of defect types by methods follows where there are several types.
+    """
+    out, left = console(), set()
+    for (dataset, protocol), ground in leaderboard.groupby(_GROUND, sort=False):
+        rows = ground.to_dict("records")
+        left |= _print_ground(f"{dataset}, {protocol}", rows)
+    for line in _caption(leaderboard, left):
+        out.print(line, style="dim", highlight=False)
+    if jobs is not None:
+        _print_defects(jobs)
+
+
+def _print_ground(name: str, rows: Sequence[Mapping[Any, Any]]) -> set[str]:
+    """Print one ground; returns the headings that the width leaves no room for."""
+    from anomalybench.report import marks
+
+    rows = sorted(rows, key=lambda row: marks.not_ranked(row) is not None)
+    most = max(row["n_categories"] for row in rows)
+    tied = sum(row.get("tied_with_best") is True for row in rows)
+    made = {beside: [_cells(row, marks.of(row, most, tied), beside=beside) for row in rows] for beside in (True, False)}
+    width = console().width
+    everything = fitting(_COLUMNS, made[True], 10**6)
+    cells = made[fitting(_COLUMNS, made[True], width) == everything]
+    shown = fitting(_COLUMNS, cells, width)
+    some = f", {most} categories" if most > 1 else ""
+    console().print(table(_COLUMNS, cells, title=plain(f"{name}{some}")))
+    return {" ".join(_COLUMNS[i].title.split()).replace("/ ", "/") for i in everything if i not in shown}
+
+
+def _cells(row: Mapping[Any, Any], said: Sequence[str], *, beside: bool) -> "list[str | Text]":
+    numbers = [_measured(row, name, " " if beside else "\n") for name in _NUMBERS]
+    return [row["method"], number(row.get("supervision")), *numbers, _remarks(said)]
+
+
+def _measured(row: Mapping[Any, Any], name: str, gap: str) -> "Text":
+    """A number, with its interval beside or under it."""
+    from rich.text import Text
+
+    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    text = Text(_cost(value) if name in _COSTS else number(value))
+    if name in _SURE and number(low):
+        text.append(f"{gap}{number(low)}-{number(high)}", "dim")
+    return text
+
+
+def _remarks(said: Sequence[str]) -> "Text":
+    from rich.text import Text
+
+    from anomalybench.core.errors import printable
+    from anomalybench.report import marks
+
+    styles = {marks.NOT_ABOVE: "red", marks.TIED: "green", "best": "green"}
+    return Text("\n").join([Text(printable(text), styles.get(text, "")) for text in said])
+
+
+def number(value: object, digits: int = 3) -> str:
+    """A cell of a table: nothing where it is unknown."""
+    from anomalybench.report import marks
+
+    if not marks.known(value):
+        return ""
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _cost(value: object) -> str:
+    """Three digits that count: 0.012, 1.23, 12.3, 1230."""
+    size = value if isinstance(value, float) else 0.0
+    return number(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3)
+
+
+def _caption(leaderboard: "pd.DataFrame", left: set[str]) -> list[str]:
+    said = ["Positive = anomalous. Ranges: 95 % interval over test images."]
+    if "oracle" not in left and leaderboard["oracle_balanced_accuracy"].notna().any():
+        said.append("Oracle: best threshold picked on the test images; a bound, not a result.")
+    if left:
+        said.append(f"No room for: {', '.join(sorted(left))}; see the CSV file or a wider terminal.")
+    return [*said, "What the words mean: anomalybench list glossary"]
+
+
+def _print_defects(jobs: "pd.DataFrame") -> None:
+    """Share judged right by defect type and method, where it fits the width."""
+    from anomalybench.report import defects
+
+    out, wide = console(), []
+    for found in defects.tables(jobs):
+        columns = [Column("defect type"), *(Column(_folded(name), number=True) for name in found.methods)]
+        rows = [[defect, *map(number, shares)] for defect, shares in found.shares.items()]
+        where = f"{found.dataset}/{found.category}, {found.protocol}"
+        if least_width(columns, rows) > out.width:
+            wide.append(where)
+        else:
+            out.print(table(columns, rows, title=plain(f"Judged right by defect type: {where}")))
+    if wide:
+        out.print(f"Judged right by defect type, too wide for here: see the page ({plain('; '.join(wide))}).")
+
+
+def _folded(name: str, width: int = 9) -> str:
+    """A method's name in lines that are no wider than a column of numbers needs."""
+    return "\n".join(name[i : i + width] for i in range(0, len(name), width))
