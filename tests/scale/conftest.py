@@ -23,6 +23,7 @@ from anomalybench import Method, Prediction
 class Probe(Method):
     """The score is the mean brightness times a number drawn in the fit."""
     learns_from = "normals"
+    version = int(os.environ.get("PROBE_VERSION", "1"))
     pause: Annotated[float, Field(ge=0, description="seconds that a fit takes")] = 0.0
     faults: Annotated[str, Field(description="kind of fault by seed, as in 0=kill 2=loop")] = ""
 

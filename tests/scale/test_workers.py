@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -53,6 +55,63 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(probe, command, start, fi
     left = group(run.pid)
     psutil.wait_procs(left, timeout=5)  # the processes that clean up after others see their pipes close
     assert group(run.pid) == []
+
+
+def test_workers_end_with_the_run_that_is_killed(probe, command, start, fits, tmp_path):
+    run = start(*command(4, "--set", "probe.pause=60", "--workers", 2, "--results", tmp_path))
+    deadline = time.monotonic() + 60
+    while len(fits()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = group(run.pid)
+    assert len(left) >= 3
+    run.kill()
+    psutil.wait_procs(left, timeout=5)
+    assert group(run.pid) == []
+
+
+TALKER = '''
+"""Prints, and asks."""
+import os, sys
+from dataclasses import dataclass
+import numpy as np
+from anomalybench import Method, Prediction
+
+@dataclass
+class Talker(Method):
+    """Scores by chance."""
+    learns_from = "nothing"
+
+    def fit(self, train, context):
+        print("printed in Python", flush=True)
+        os.write(1, b"written to the stream\\n")
+        print("read:", repr(sys.stdin.read()), "threads:", os.environ["OMP_NUM_THREADS"], flush=True)
+
+    def predict(self, images):
+        return Prediction(np.arange(len(images)))
+'''
+SCRIPT = """
+import anomalybench
+print("the script runs", flush=True)
+params = {"synthetic.n_normal": 8, "synthetic.n_anomalous": 8}
+tables = anomalybench.run(
+    methods=["talker"], dataset="synthetic", categories=["weave"], seeds=[0, 1, 2], params=params, workers=2
+)
+print(tables.by_category["status"].tolist())
+"""
+
+
+def test_a_script_needs_no_guard_and_a_plugin_may_print(make_plugin, tmp_path, monkeypatch):
+    """What a plugin prints in a worker goes to the error stream; what it reads is empty."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    make_plugin(methods={"talker": TALKER})
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the script runs\n['ok', 'ok', 'ok']\n"
+    for words in ("printed in Python", "written to the stream", "read: '' threads: 3"):
+        assert done.stderr.count(words) == 3
 
 
 def test_a_batch_system_that_ends_a_run_is_told_the_same(probe, command, start, fits, tmp_path):
