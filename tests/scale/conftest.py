@@ -11,7 +11,7 @@ import pytest
 
 PROBE = '''
 """Writes down each fit, and goes wrong where it is told to."""
-import os, signal, time
+import os, re, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +37,8 @@ class Probe(Method):
             os.kill(os.getpid(), signal.SIGKILL)
         while fault == "loop":
             pass
+        if fault == "regex":  # holds the interpreter's lock
+            re.match("(a+)+b", "a" * 60)
         time.sleep(600 if fault == "sleep" else self.pause)
         self.factor_ = context.rng.normal(size=1)
 

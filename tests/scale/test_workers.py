@@ -15,16 +15,16 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 
 
 def test_a_worker_that_dies_or_hangs_costs_only_its_job(probe, command, cli, tables, fits, tmp_path):
-    faults = ["--set", "probe.faults=0=kill 2=sleep 3=loop", "--timeout", 2]
-    done = cli(*command(5, *faults, "--workers", 2, "--results", tmp_path / "results"))
+    faults = ["--set", "probe.faults=0=kill 2=sleep 3=loop 5=regex", "--timeout", 2]
+    done = cli(*command(6, *faults, "--workers", 2, "--results", tmp_path / "results"))
     assert done.exit_code == 1
     assert "Failed: probe synthetic/weave pooled seed 0: its process died 3 times, killed by SIGKILL" in done.text
-    for seed in (2, 3):
+    for seed in (2, 3, 5):
         assert f"Failed: probe synthetic/weave pooled seed {seed}: took longer than --timeout 2.0 s" in done.text
-    assert fits() == {0: 3, 1: 1, 2: 1, 3: 1, 4: 1}
+    assert fits() == {0: 3, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
     assert [child for child in psutil.Process().children() if "executors.worker" in " ".join(child.cmdline())] == []
 
-    assert cli(*command(5, "--results", tmp_path / "here")).exit_code == 0
+    assert cli(*command(6, "--results", tmp_path / "here")).exit_code == 0
     ours, theirs = (tables(tmp_path / name).drop(columns=["job"]) for name in ("results", "here"))
     ours["method"] = theirs["method"]  # here without faults
     whole = ours["seed"].isin([1, 4])
