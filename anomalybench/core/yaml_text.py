@@ -40,7 +40,7 @@ def _check(text: str, where: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                reason = f"more than {MAX_DEPTH} lists or mappings in each other."
+                reason = f"more than {MAX_DEPTH} lists or mappings inside each other."
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.AliasEvent):

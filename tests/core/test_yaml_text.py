@@ -27,8 +27,8 @@ def test_plain_values_are_read():
     ("text", "reason"),
     [
         (BOMB, r"line 2: aliases \('\*a'\) are not read. Write the value out"),
-        ("[" * 20_000, "line 1: more than 20 lists or mappings in each other"),
-        ("{a: " * 20_000, "line 1: more than 20 lists or mappings in each other"),
+        ("[" * 20_000, "line 1: more than 20 lists or mappings inside each other"),
+        ("{a: " * 20_000, "line 1: more than 20 lists or mappings inside each other"),
         ("x: [\n" + "- " * 20_000, "more than 20|not plain YAML"),
         ("a" * (MAX_CHARACTERS + 1), "100,001 characters of YAML; 100,000 are the most"),
         ("a: 1\nb: 0x" + "f" * 50_000, "line 2: a value of 50,002 characters. Write a long text in quotes"),

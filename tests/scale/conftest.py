@@ -33,7 +33,7 @@ class Probe(Method):
         with log.open("a") as file:
             file.write(f"{context.seed}\\n")
         fault = dict(part.split("=") for part in self.faults.split()).get(str(context.seed))
-        if fault == "kill" or (fault == "once" and str(context.seed) not in before):
+        if fault == "kill" or before.count(str(context.seed)) < {"once": 1, "twice": 2}.get(fault, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         while fault == "loop":
             pass

@@ -11,6 +11,8 @@ import pandas as pd
 import psutil
 import pytest
 
+from anomalybench.bench.store import Store
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 
 
@@ -55,6 +57,19 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(probe, command, start, fi
     left = group(run.pid)
     psutil.wait_procs(left, timeout=5)  # the processes that clean up after others see their pipes close
     assert group(run.pid) == []
+
+
+def test_a_job_that_ctrl_c_ends_in_its_last_attempt_has_not_failed(probe, command, start, fits, tmp_path):
+    slow = ["--set", "probe.faults=0=twice", "--set", "probe.pause=60"]
+    run = start(*command(2, *slow, "--workers", 2, "--results", tmp_path))
+    deadline = time.monotonic() + 60
+    while fits().get(0) != 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    _, messages = run.communicate(timeout=30)
+    assert run.returncode == 130, messages
+    assert fits()[0] == 3
+    assert not Store(tmp_path).records()
 
 
 def test_workers_end_with_the_run_that_is_killed(probe, command, start, fits, tmp_path):

@@ -57,6 +57,7 @@ def _finish(task: Task, workers: "_Workers", store: Store) -> Finished:
             end = worker.end()
             if finished := look_up(task, store):
                 return finished
+            workers.check()
             if worker.ended_late:
                 return lost(task, f"took longer than --timeout {worker.limit} s, and its process was ended", store)
             continue
@@ -83,8 +84,7 @@ class _Workers:
     def take(self) -> "_Worker":
         """A worker that has nothing to do, or a new one."""
         with self._lock:
-            if self._stopped:
-                raise _StoppedError
+            self.check()
             if self._idle:
                 return self._idle.pop()
             self._all.append(_Worker(self._start))
@@ -95,10 +95,15 @@ class _Workers:
         with self._lock:
             self._idle.append(worker)
 
+    def check(self) -> None:
+        """Fail if the run has ended: what has died since then was killed by `stop`."""
+        if self._stopped:
+            raise _StoppedError
+
     def stop(self) -> None:
         """End all processes, whatever they are doing."""
         with self._lock:
-            self._stopped = True
+            self._stopped = True  # before the first one ends
             for worker in self._all:
                 worker.process.kill()
 
