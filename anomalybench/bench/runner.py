@@ -25,7 +25,7 @@ from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import AnomalyBenchError, DataError, described
 from anomalybench.core.job import Job
-from anomalybench.core.method import Context, Images, Method, Prediction, Train
+from anomalybench.core.method import Context, Method, Prediction, Train, batch_dependence
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Costs, Counts, Explanation, MeasureOptions, Record
 from anomalybench.evaluate import map_codes
@@ -256,16 +256,15 @@ def _check_prediction(part: Prediction, n: int) -> None:
             raise ValueError("a map holds NaN or infinite values")
 
 
-def _check_batches(method: Method, images: Images, prediction: Prediction) -> None:
-    """ValueError where an image by itself gets another score than among others: scores must not depend on the batch."""
-    spread = float(np.ptp(prediction.scores))
-    for i in range(0, len(images), max(1, len(images) // _ALONE))[:_ALONE]:
-        alone = float(method.predict(images[i : i + 1]).scores[0])
-        if abs(alone - prediction.scores[i]) > _DEPENDENT * spread:
-            raise ValueError(
-                f"predict gives an image the score {alone:g} by itself and {prediction.scores[i]:g} among others; "
-                "its scores must not depend on the other images"
-            )
+def _check_batches(method: Method, images: ImageFiles, prediction: Prediction) -> None:
+    """ValueError where images by themselves get other scores than among others: scores must not depend on the batch."""
+    places = np.linspace(0, len(images) - 1, _ALONE).astype(int)
+    difference = batch_dependence(method, images.taken(places), prediction.scores[places])
+    if difference > _DEPENDENT:
+        raise ValueError(
+            f"predict gives an image by itself another score than among others (relative difference {difference:.2g}); "
+            "its scores must not depend on the other images"
+        )
 
 
 def leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

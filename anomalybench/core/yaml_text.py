@@ -2,7 +2,7 @@
 
 import yaml
 
-from anomalybench.core.errors import UsageError
+from anomalybench.core.errors import UsageError, shortened
 
 MAX_CHARACTERS = 100_000
 MAX_DEPTH = 20
@@ -36,16 +36,19 @@ def _check(text: str, where: str) -> None:
     """Refuse what plain settings do not need; nothing of it is built here."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
-        place = f"{where}, line {event.start_mark.line + 1}"
-        if isinstance(event, yaml.AliasEvent):
-            raise UsageError(f"{place}: aliases (*{event.anchor[:40]}) are not read. Write the value out.")
+        reason = None
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise UsageError(f"{place}: more than {MAX_DEPTH} lists or mappings in each other.")
+                reason = f"more than {MAX_DEPTH} lists or mappings inside each other."
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            reason = f"aliases ({shortened(f'*{event.anchor}')}) are not read. Write the value out."
         elif isinstance(event, yaml.ScalarEvent) and event.style is None and len(event.value) > _MAX_NUMBER:
-            raise UsageError(f"{place}: a value of {len(event.value):,} characters. Write a long text in quotes.")
-        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
-            raise UsageError(f"{place}: tags ({event.tag[:40]}) are not read. Write the value plainly.")
+            reason = f"a value of {len(event.value):,} characters. Write a long text in quotes."
+        if getattr(event, "tag", None) is not None:
+            reason = "tags, as in !!str, are not read. Write the value plainly."
+        if reason is not None:
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise UsageError(f"{where}, line {line}: {reason}")

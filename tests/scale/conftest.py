@@ -11,7 +11,7 @@ import pytest
 
 PROBE = '''
 """Writes down each fit, and goes wrong where it is told to."""
-import os, signal, time
+import os, re, signal, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,7 @@ from anomalybench import Method, Prediction
 class Probe(Method):
     """The score is the mean brightness times a number drawn in the fit."""
     learns_from = "normals"
+    version = int(os.environ.get("PROBE_VERSION", "1"))
     pause: Annotated[float, Field(ge=0, description="seconds that a fit takes")] = 0.0
     faults: Annotated[str, Field(description="kind of fault by seed, as in 0=kill 2=loop")] = ""
 
@@ -32,10 +33,12 @@ class Probe(Method):
         with log.open("a") as file:
             file.write(f"{context.seed}\\n")
         fault = dict(part.split("=") for part in self.faults.split()).get(str(context.seed))
-        if fault == "kill" or (fault == "once" and str(context.seed) not in before):
+        if fault == "kill" or before.count(str(context.seed)) < {"once": 1, "twice": 2}.get(fault, 0):
             os.kill(os.getpid(), signal.SIGKILL)
         while fault == "loop":
             pass
+        if fault == "regex":  # holds the interpreter's lock
+            re.match("(a+)+b", "a" * 60)
         time.sleep(600 if fault == "sleep" else self.pause)
         self.factor_ = context.rng.normal(size=1)
 

@@ -154,6 +154,22 @@ def test_jobs_leave_a_worker_without_data_and_a_run_outlives_its_scheduler(
     assert 1 <= len(list(Store(tmp_path / "orphan").records())) < 8
 
 
+def test_a_worker_with_another_version_of_a_method_is_refused(dask, command, cli, fits, tmp_path):
+    address, _, worker = dask
+    worker(env=os.environ | {"PROBE_VERSION": "2"})
+    line = command(3, "--cluster", address)
+    alone = cli(*line, "--results", tmp_path / "alone")
+    assert alone.exit_code == 1
+    assert f"{socket.gethostname()}: method 'probe' has version 2 here, but the run was planned with" in alone.text
+    assert fits() == {}
+
+    worker()
+    wait_for(lambda: len(_workers(address)) == 2)
+    both = cli(*line, "--results", tmp_path / "both")
+    assert both.exit_code == 0, both.text
+    assert fits() == {0: 1, 1: 1, 2: 1}
+
+
 def _workers(address):
     from distributed import Client
 

@@ -3,26 +3,30 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pandas as pd
 import psutil
 import pytest
 
+from anomalybench.bench.store import Store
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 
 
 def test_a_worker_that_dies_or_hangs_costs_only_its_job(probe, command, cli, tables, fits, tmp_path):
-    faults = ["--set", "probe.faults=0=kill 2=sleep 3=loop", "--timeout", 2]
-    done = cli(*command(5, *faults, "--workers", 2, "--results", tmp_path / "results"))
+    faults = ["--set", "probe.faults=0=kill 2=sleep 3=loop 5=regex", "--timeout", 2]
+    done = cli(*command(6, *faults, "--workers", 2, "--results", tmp_path / "results"))
     assert done.exit_code == 1
     assert "Failed: probe synthetic/weave pooled seed 0: its process died 3 times, killed by SIGKILL" in done.text
-    for seed in (2, 3):
+    for seed in (2, 3, 5):
         assert f"Failed: probe synthetic/weave pooled seed {seed}: took longer than --timeout 2.0 s" in done.text
-    assert fits() == {0: 3, 1: 1, 2: 1, 3: 1, 4: 1}
+    assert fits() == {0: 3, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1}
     assert [child for child in psutil.Process().children() if "executors.worker" in " ".join(child.cmdline())] == []
 
-    assert cli(*command(5, "--results", tmp_path / "here")).exit_code == 0
+    assert cli(*command(6, "--results", tmp_path / "here")).exit_code == 0
     ours, theirs = (tables(tmp_path / name).drop(columns=["job"]) for name in ("results", "here"))
     ours["method"] = theirs["method"]  # here without faults
     whole = ours["seed"].isin([1, 4])
@@ -53,6 +57,76 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(probe, command, start, fi
     left = group(run.pid)
     psutil.wait_procs(left, timeout=5)  # the processes that clean up after others see their pipes close
     assert group(run.pid) == []
+
+
+def test_a_job_that_ctrl_c_ends_in_its_last_attempt_has_not_failed(probe, command, start, fits, tmp_path):
+    slow = ["--set", "probe.faults=0=twice", "--set", "probe.pause=60"]
+    run = start(*command(2, *slow, "--workers", 2, "--results", tmp_path))
+    deadline = time.monotonic() + 60
+    while fits().get(0) != 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    _, messages = run.communicate(timeout=30)
+    assert run.returncode == 130, messages
+    assert fits()[0] == 3
+    assert not Store(tmp_path).records()
+
+
+def test_workers_end_with_the_run_that_is_killed(probe, command, start, fits, tmp_path):
+    run = start(*command(4, "--set", "probe.pause=60", "--workers", 2, "--results", tmp_path))
+    deadline = time.monotonic() + 60
+    while len(fits()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = group(run.pid)
+    assert len(left) >= 3
+    run.kill()
+    psutil.wait_procs(left, timeout=5)
+    assert group(run.pid) == []
+
+
+TALKER = '''
+"""Prints, and asks."""
+import os, sys
+from dataclasses import dataclass
+import numpy as np
+from anomalybench import Method, Prediction
+
+@dataclass
+class Talker(Method):
+    """Scores by chance."""
+    learns_from = "nothing"
+
+    def fit(self, train, context):
+        print("printed in Python", flush=True)
+        os.write(1, b"written to the stream\\n")
+        print("read:", repr(sys.stdin.read()), "threads:", os.environ["OMP_NUM_THREADS"], flush=True)
+
+    def predict(self, images):
+        return Prediction(np.arange(len(images)))
+'''
+SCRIPT = """
+import anomalybench
+print("the script runs", flush=True)
+params = {"synthetic.n_normal": 8, "synthetic.n_anomalous": 8}
+tables = anomalybench.run(
+    methods=["talker"], dataset="synthetic", categories=["weave"], seeds=[0, 1, 2], params=params, workers=2
+)
+print(tables.by_category["status"].tolist())
+"""
+
+
+def test_a_script_needs_no_guard_and_a_plugin_may_print(make_plugin, tmp_path, monkeypatch):
+    """What a plugin prints in a worker goes to the error stream; what it reads is empty."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    make_plugin(methods={"talker": TALKER})
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the script runs\n['ok', 'ok', 'ok']\n"
+    for words in ("printed in Python", "written to the stream", "read: '' threads: 3"):
+        assert done.stderr.count(words) == 3
 
 
 def test_a_batch_system_that_ends_a_run_is_told_the_same(probe, command, start, fits, tmp_path):

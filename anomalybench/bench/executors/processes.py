@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from typing import IO, cast
 
+from anomalybench.bench.executors import watchdog
 from anomalybench.bench.executors.tasks import RETRIES, Finished, Plan, Progress, Task, look_up, lost
 from anomalybench.bench.executors.worker import ANSWERS, STARTS, TASKS, Answer, Start
 from anomalybench.bench.settings import Settings
@@ -55,6 +57,9 @@ def _finish(task: Task, workers: "_Workers", store: Store) -> Finished:
             end = worker.end()
             if finished := look_up(task, store):
                 return finished
+            workers.check()
+            if worker.ended_late:
+                return lost(task, f"took longer than --timeout {worker.limit} s, and its process was ended", store)
             continue
         workers.give_back(worker)
         if answer.store_error is not None:
@@ -79,8 +84,7 @@ class _Workers:
     def take(self) -> "_Worker":
         """A worker that has nothing to do, or a new one."""
         with self._lock:
-            if self._stopped:
-                raise _StoppedError
+            self.check()
             if self._idle:
                 return self._idle.pop()
             self._all.append(_Worker(self._start))
@@ -91,10 +95,15 @@ class _Workers:
         with self._lock:
             self._idle.append(worker)
 
+    def check(self) -> None:
+        """Fail if the run has ended: what has died since then was killed by `stop`."""
+        if self._stopped:
+            raise _StoppedError
+
     def stop(self) -> None:
         """End all processes, whatever they are doing."""
         with self._lock:
-            self._stopped = True
+            self._stopped = True  # before the first one ends
             for worker in self._all:
                 worker.process.kill()
 
@@ -122,11 +131,13 @@ class _Worker:
         finally:
             if os.name == "posix":
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.limit, self._given = start.settings.timeout, 0.0
         self._tasks, self._answers = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
         self._send(STARTS.line(start))
 
     def answer(self, task: Task) -> Answer | None:
         """What the task has come to; None if the process died."""
+        self._given = time.monotonic()
         self._send(TASKS.line(task))
         line = self._answers.readline()
         return ANSWERS.value(line) if line.endswith(b"\n") else None
@@ -140,6 +151,12 @@ class _Worker:
             code = self.process.wait()
         by = f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return f"{by}; out of memory? Try fewer --workers" if code == -9 else by
+
+    @property
+    def ended_late(self) -> bool:
+        """The watchdog has ended the process, which had no chance to keep why: see `watchdog.limited`."""
+        late = self.limit is not None and time.monotonic() - self._given > self.limit
+        return late and self.process.returncode == watchdog.EXIT_CODE
 
     def _send(self, line: bytes) -> None:
         with suppress(OSError):  # a process that has died is found out by its answer

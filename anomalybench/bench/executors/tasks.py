@@ -9,8 +9,8 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.metadata import version
 
-from anomalybench import __version__
 from anomalybench.bench.executors import watchdog
 from anomalybench.bench.item_table import ItemTable, ItemTables, Source
 from anomalybench.bench.measure import MEASURE_VERSION
@@ -27,6 +27,8 @@ from anomalybench.vision.features import FeatureStore
 
 RETRIES = 2
 """How often a job is run again whose process has died."""
+VERSION = version("anomalybench-vision")
+"""Of the package; its `__version__` is above this file."""
 Progress = Callable[[Job, int, int], None]
 """Called with (job, steps done, steps in all)."""
 
@@ -53,7 +55,7 @@ class Task:
     fingerprint: str
     force: bool = False
     earlier: Record | None = None
-    package: str = __version__
+    package: str = VERSION
 
 
 @dataclass(frozen=True)
@@ -207,16 +209,16 @@ def lost(task: Task, reason: str, store: Store) -> Finished:
 
 def _check_code(task: Task) -> None:
     """Fail where a job would be run by other code than its record says."""
-    if task.package != __version__:
+    if task.package != VERSION:
         raise UsageError(
-            f"anomalybench {__version__} is installed here, but the run was planned with {task.package}. Install the "
+            f"anomalybench {VERSION} is installed here, but the run was planned with {task.package}. Install the "
             f"same on all machines: pip install 'anomalybench-vision=={task.package}'"
         )
-    name, version = task.job.method.name, task.job.version
-    if name.startswith(EXTERNAL) or (here := registry.method(name).version) == version:
+    name, planned = task.job.method.name, task.job.version
+    if name.startswith(EXTERNAL) or (here := registry.method(name).version) == planned:
         return
     raise UsageError(
-        f"method '{name}' has version {here} here, but the run was planned with version {version}. Give all machines "
+        f"method '{name}' has version {here} here, but the run was planned with version {planned}. Give all machines "
         "the same file, restart their workers, and start the run again."
     )
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+EXIT_CODE = 1
+"""Of a process that is ended because code in C holds the interpreter's lock; faulthandler knows no other."""
 _GRACE_S = 10.0
 
 
