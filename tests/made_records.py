@@ -8,7 +8,7 @@ from PIL import Image
 
 from anomalybench.bench.store import Outcome
 from anomalybench.core.job import Choice, Costs, Counts, Job, Record
-from anomalybench.core.numbers import without_nan
+from anomalybench.core.files import none_for_nan
 from anomalybench.evaluate import catalogue, statistics
 
 WIDTH, HEIGHT = 48, 40
@@ -61,7 +61,7 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
     intervals["balanced_accuracy"] = tuple(statistics.balanced_accuracy_interval(tp, fn, fp, tn))
     record = Record(
         job=job, status="ok", supervision="normals", root=str(data), fingerprint="f" * 16, threshold=threshold,
-        threshold_rule="youden", metrics=without_nan(measured), intervals=intervals,
+        threshold_rule="youden", metrics=none_for_nan(measured), intervals=intervals,
         counts=Counts(images=3 * len(test), calibration=len(test), test=len(test)),
         costs=Costs(fit_s=1 + seed, predict_ms_per_image=10.0 + 7 * seed, params_m=1.5, peak_memory_mb=500.0 + seed),
         environment={"date": "2026-01-02T03:04:05+00:00", "command": "anomalybench run", "torch": "2.6",

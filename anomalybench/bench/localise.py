@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalybench.core.dataset import ANOMALOUS, Item
+from anomalybench.core.files import none_for_nan
 from anomalybench.core.method import ImageArrays, Images, Method
-from anomalybench.core.numbers import without_nan
 from anomalybench.evaluate import boxes, catalogue, faithfulness, map_codes
 from anomalybench.evaluate.faithfulness import Faithfulness, Picture
 from anomalybench.evaluate.pixel import explain, resize_map
@@ -83,7 +83,7 @@ def measure(
         **{f"box_recall_{level}": value for level, value in fit.recall.items()},
         "n_without_mask": int((~usable).sum()),
     }
-    return Located(without_nan(found), counts.resample(weight[:, usable]))
+    return Located(none_for_nan(found), counts.resample(weight[:, usable]))
 
 
 def faithful(
@@ -114,14 +114,16 @@ def faithful(
         alike = normal[faithfulness.nearest(_resized(image, _THUMBNAIL), thumbnails)]
         full = resize_map(maps[i], size)
         found.append(
-            faithfulness.measure(lambda shown: method.predict(ImageArrays(shown)).scores, image, full, _resized(alike, size))
+            faithfulness.measure(
+                lambda shown: method.predict(ImageArrays(shown)).scores, image, full, _resized(alike, size)
+            )
         )
     means = {
         "insertion_auc": _mean([one.insertion for one in found]),
         "deletion_auc": _mean([one.deletion for one in found]),
         "replacement_lowers": _mean([float(one.lowers) for one in found]),
     }
-    return without_nan(means)
+    return none_for_nan(means)
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:

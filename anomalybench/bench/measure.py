@@ -17,9 +17,9 @@ from anomalybench.bench import localise
 from anomalybench.core import parameters
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import DataError
+from anomalybench.core.files import none_for_nan
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
-from anomalybench.core.numbers import without_nan
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Measurement
 from anomalybench.evaluate import catalogue, image, sanity, thresholds
@@ -113,7 +113,7 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
     items = _items(scored.job.category, test)
     keys = _keys(scored.job, items)
     weight = uncertainty.weights(keys)
-    metrics = without_nan(catalogue.measure_image(test["score"], test["label"], threshold))
+    metrics = none_for_nan(catalogue.measure_image(test["score"], test["label"], threshold))
     fast = uncertainty.resample(test["score"], test["label"], threshold, weight)
     resamples: Arrays = dict(catalogue.resample_image(test["score"], test["label"], threshold, weight, fast))
     if scored.maps is not None:

@@ -67,12 +67,10 @@ class Request:
     ] = 20.0
     force: Annotated[bool, Option("Run again what is already done.")] = False
     workers: Annotated[int, Option("Processes side by side on this machine.", metavar="N")] = 1
-    cluster: Annotated[
-        str | None, Option("A Dask scheduler, as in tcp://host:8786; or local.", metavar="ADDRESS")
-    ] = None
-    shard: Annotated[
-        str | None, Option("Only part I of the N into which the jobs fall.", metavar="I/N")
-    ] = None
+    cluster: Annotated[str | None, Option("A Dask scheduler, as in tcp://host:8786; or local.", metavar="ADDRESS")] = (
+        None
+    )
+    shard: Annotated[str | None, Option("Only part I of the N into which the jobs fall.", metavar="I/N")] = None
     timeout: Annotated[float | None, Option("A job that takes longer has failed.", metavar="SECONDS")] = None
 
     @classmethod

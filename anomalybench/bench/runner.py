@@ -35,9 +35,8 @@ from anomalybench.vision.images import ImageFiles, batches, bits_in_use, n_beyon
 
 Progress = Callable[[int, int], None]
 _BATCH = 32
-_ALONE = 2
-"""So many images are predicted once more by themselves."""
 _DEPENDENT = 0.01
+"""Greatest difference of a score, as a share of the range of all, that can be rounding."""
 
 
 class _SkippedError(Exception):
@@ -258,7 +257,7 @@ def _check_prediction(part: Prediction, n: int) -> None:
 
 def _check_batches(method: Method, images: ImageFiles, prediction: Prediction) -> None:
     """ValueError where images by themselves get other scores than among others: scores must not depend on the batch."""
-    places = np.linspace(0, len(images) - 1, _ALONE).astype(int)
+    places = [int(prediction.scores.argmin()), int(prediction.scores.argmax())]
     difference = batch_dependence(method, images.taken(places), prediction.scores[places])
     if difference > _DEPENDENT:
         raise ValueError(

@@ -8,9 +8,8 @@ from anomalybench.bench.executors.tasks import Progress
 from anomalybench.bench.item_table import ItemTables, Source, build_dataset
 from anomalybench.bench.request import Request
 from anomalybench.bench.settings import shard
-from anomalybench.bench.store import Store
+from anomalybench.bench.store import Store, results_of
 from anomalybench.bench.store.selection import Selection
-from anomalybench.bench.store.store import results_of
 from anomalybench.core import places
 from anomalybench.core.dataset import grouping, left_out_summary
 from anomalybench.core.job import EXTERNAL, Choice
@@ -66,7 +65,9 @@ class Session:
             where = f"{job.dataset.name}/{job.category}"
             found = [grouping(table.items), left_out_summary(plugin.left_out(table.root, job.category))]
             if table.skipped:
-                found.append(f"skipped as unreadable: {len(table.skipped)} files ({', '.join(list(table.skipped)[:3])})")
+                found.append(
+                    f"skipped as unreadable: {len(table.skipped)} files ({', '.join(list(table.skipped)[:3])})"
+                )
             said += [f"{where}: {text}" for text in found if text]
         return said
 
@@ -97,13 +98,8 @@ class Session:
         results = [result for record in records for result in results_of(record)]
         return [r for r in results if r.measurement is None or r.measurement.name == rule]
 
-
-def stored(request: Request) -> tuple[str, list[Result], int]:
-    """Name of a suite, results of its jobs on the images that are there, and how many jobs have none."""
-    session = Session(request)
-    records = [
-        session.store.get(job, session.tables.get(job.dataset, job.category).fingerprint) for job in session.suite.jobs
-    ]
-    there = [record for record in records if record is not None]
-    return session.suite.name, session.asked(there), len(records) - len(there)
-
+    def stored(self) -> list[Result]:
+        """What is there of the jobs on the images that are there."""
+        fingerprints = [self.tables.get(job.dataset, job.category).fingerprint for job in self.suite.jobs]
+        found = [self.store.get(job, name) for job, name in zip(self.suite.jobs, fingerprints, strict=True)]
+        return self.asked(record for record in found if record is not None)

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from anomalybench.bench.executors import Finished, Plan
-    from anomalybench.bench.settings import Settings
-    from anomalybench.bench.store import Store
-    from anomalybench.core.job import Job, Record
+    from anomalybench.bench.session import Session
+    from anomalybench.core.job import Job
     from anomalybench.core.parameters import Parameter
+    from anomalybench.core.record import Result
     from anomalybench.inspection.data_check import Report
     from anomalybench.report.verdicts import Ground, Pair
 
 __all__ = [
-    "console", "follow", "plain", "print_card", "print_data_report", "print_files", "print_frame", "print_ground",
-    "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "status", "warn",
+    "console", "error", "follow", "plain", "print_card", "print_data_report", "print_files", "print_frame", "print_ground",
+    "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "remark", "show_page",
+    "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
-_ID = 8
-"""Digits of a job's id that are printed; `show` and `report` take them."""
 
 
-def print_jobs(jobs: "list[Job]") -> None:
+def print_jobs(plan: "Plan") -> None:
     """One row per job."""
+    jobs, done = plan.jobs, len(plan.done)
     columns = [
         Column("job", number=True), Column("method"), Column("dataset", least=8), Column("category", least=8),
         Column("protocol", least=8), Column("fold", leaves=1), Column("seed", number=True),
@@ -39,6 +39,8 @@ def print_jobs(jobs: "list[Job]") -> None:
         for job in jobs
     ]
     console().print(table(columns, rows, title=_plural(len(jobs), "job")))
+    n_measured = len(plan.tasks) - plan.n_fits
+    remark(f"{plan.n_fits} to fit, {n_measured} only to measure, {done} done.")
 
 
 def print_frame(frame: "pd.DataFrame", title: str) -> None:
@@ -94,20 +96,21 @@ def _compared(pair: "Pair", n_categories: int, *, one: bool) -> list[list[str]]:
     return found
 
 
-def print_card(record: "Record") -> None:
-    """Everything that a record says, section by section."""
+def print_card(result: "Result") -> None:
+    """Everything that a result says, section by section."""
     from anomalybench.report import card
 
     out = console()
-    out.print(f"\n[b]{plain(record.job)}[/]  {record.job.id}  {record.status}", highlight=False, soft_wrap=True)
+    record = result.record
+    out.print(f"\n[b]{plain(record.job)}[/]  {plain(result.id)}  {record.status}", highlight=False, soft_wrap=True)
     if record.error:
         out.print(plain(record.error), soft_wrap=True)
-    limits = card.limits(record)
-    for title, values in card.sections(record).items():
+    limits = card.limits(result)
+    for title, values in card.sections(result).items():
         columns = [Column(title, least=20), Column("value", least=24), Column("95 % interval", number=True)]
         rows = [[name, card.cell(value) or "-", limits.get(name, "")] for name, value in values.items()]
         out.print(table(columns, rows, show_edge=False))
-    for note in record.notes:
+    for note in result.notes:
         warn(note)
 
 
@@ -177,37 +180,48 @@ def print_files(files: list[Path]) -> None:
         console().print(f"written: {plain(file)}", soft_wrap=True, highlight=False)
 
 
-def follow(todo: "Plan", store: "Store", settings: "Settings") -> "list[Finished]":
-    """Run a plan with a bar for the run and one for this process's job; one line per finished job."""
+def remark(text: str) -> None:
+    """A line that says what was done or found."""
+    console().print(plain(text), soft_wrap=True, highlight=False)
+
+
+def error(label: str, text: str) -> None:
+    """A line on standard error, with a label in rich's markup."""
+    console(stderr=True).print(f"{label} {plain(text)}".lstrip(" "), soft_wrap=True, highlight=False)
+
+
+def show_page(file: Path, *, open_: bool) -> None:
+    """Say where the page is, and open it in a browser if that is wanted."""
+    import webbrowser
+
+    print_files([file])
+    if open_ and not webbrowser.open(file.resolve().as_uri()):
+        warn(f"no browser found to open {file}")
+
+
+def follow(session: "Session", plan: "Plan", finished: "list[Finished]") -> None:
+    """Run a plan with a bar for the run and one for this process's job; one line per finished job.
+
+    Args:
+        session: What runs it.
+        plan: What to run.
+        finished: Gets each job as it ends.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from anomalybench.bench import executors
-
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    finished = []
     with Progress(*columns, console=console(), transient=True) as bars:
-        run_bar = bars.add_task("jobs", total=len(todo.jobs))
+        run_bar = bars.add_task("jobs", total=len(plan.jobs))
         job_bar = bars.add_task("", total=None, visible=False)
 
         def progress(job: "Job", done: int, total: int) -> None:
             bars.update(job_bar, description=plain(job), completed=done, total=total, visible=True)
 
-        with closing(executors.run(todo, store, settings, progress)) as items:
+        with closing(session.run(plan, progress)) as items:
             for item in items:
                 finished.append(item)
                 bars.advance(run_bar)
-                bars.console.print(plain(_line(item)), soft_wrap=True, highlight=False)
-    return finished
-
-
-def _line(item: "Finished") -> str:
-    record = item.record
-    auroc, balanced = record.metrics.get("auroc"), record.metrics.get("balanced_accuracy")
-    known = auroc is not None and balanced is not None
-    numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else ""
-    took = "" if record.costs.total_s is None else f" in {record.costs.total_s:.1f} s"
-    state = "done before" if item.reused else record.status + took
-    return f"{item.job.id[:_ID]} {item.job}: {state} {numbers or record.error or ''}".rstrip()
+                bars.console.print(plain(item), soft_wrap=True, highlight=False)
 
 
 def _plural(n: int, noun: str) -> str:

@@ -49,9 +49,7 @@ def check(request: Request) -> None:
 
 
 @app.command()
-@options.with_request(
-    "dataset", "categories", "protocol", "seeds", "params", "group_by", "data", argument="dataset"
-)
+@options.with_request("dataset", "categories", "protocol", "seeds", "params", "group_by", "data", argument="dataset")
 def split(request: Request, out: Annotated[Path, typer.Option(help="CSV file to write.")]) -> None:
     """Write which image is in the train, calibration or test part: what another tool may train on."""
     import pandas as pd

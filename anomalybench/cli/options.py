@@ -38,7 +38,8 @@ def with_request(*names: str, argument: str = "") -> Callable[[Callable[..., Non
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        given = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given]
         fields = [one for one in dataclasses.fields(Request) if not names or one.name in names]
         made = [_parameter(one, argument=one.name == argument) for one in fields]
 

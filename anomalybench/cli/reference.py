@@ -9,12 +9,12 @@ import typer
 
 from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, DataOption, ResultsOption
-from anomalybench.cli.tables import finished
+from anomalybench.cli.tables import existing, stored
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from anomalybench.core.job import Record
+    from anomalybench.core.record import Record
 
 app = typer.Typer(no_args_is_help=True, help="Compare a suite's results with the pinned ones, or pin them.")
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name or YAML file.")]
@@ -48,15 +48,14 @@ def accept(suite: SuiteName, data: DataOption = None, results: ResultsOption = R
 
 
 def _rows(suite: str, data: Path | None, results: Path) -> "tuple[str, list[Record], pd.DataFrame]":
-    from anomalybench.bench.store import Store
     from anomalybench.core.errors import StoreError
     from anomalybench.report import leaderboard, reference
 
-    name, records, missing = finished(Store(results), suite, data)
-    failed = sum(record.status == "failed" for record in records)
+    name, found, missing = stored(existing(results), suite, data)
+    failed = sum(result.record.status == "failed" for result in found)
     if missing or failed:
         raise StoreError(
             f"{results}: {missing} of the suite's jobs have not been run and {failed} have failed. "
             f"Run it first: anomalybench run {suite} --results {results}"
         )
-    return name, records, reference.table(leaderboard.build(records))
+    return name, [result.record for result in found], reference.table(leaderboard.build(found))

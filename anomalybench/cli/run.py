@@ -14,6 +14,8 @@ from anomalybench.cli import console, options
 if TYPE_CHECKING:
     from anomalybench.bench.executors import Finished, Plan
     from anomalybench.bench.session import Session
+    from anomalybench.core.record import Result
+    from anomalybench.report.outputs import Outputs
 
 
 @options.with_request(argument="suite")
@@ -75,26 +77,40 @@ def score(
         session.store.put(outcome)
     results = session.store.beside(session.results(()))
     outputs = write_tables(session.suite.name, results, session.store)
-    console.print_leaderboard(outputs.tables)
+    console.print_leaderboard(outputs.tables.leaderboard, outputs.tables.by_category)
     console.print_files([*outputs.files, session.store.runs])
 
 
 def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
-    from anomalybench.report.outputs import write_page, write_tables
+    from anomalybench.report.outputs import write_tables
 
     finished = _follow(session, plan)
     results = session.results(finished)
     failed = [item for item in finished if item.record.status == "failed"]
     if any(result.measurement is not None for result in results):
         outputs = write_tables(session.suite.name, results, session.store)
-        console.print_leaderboard(outputs.tables)
+        console.print_leaderboard(outputs.tables.leaderboard, outputs.tables.by_category)
         console.print_files([*outputs.files, session.store.runs])
-        console.show_page(write_page(session.suite.name, results, session.store, outputs.tables), open_=open_)
+        _write_page(session, results, outputs, open_=open_)
         _print_notes(finished)
     _print_reasons(finished, "skipped", "[bold yellow]Skipped:[/]")
     _print_reasons(finished, "failed", "[bold red]Failed:[/]")
     if failed:
         sys.exit(2 if all(item.record.bad_input for item in failed) else 1)
+
+
+def _write_page(session: "Session", results: "list[Result]", outputs: "Outputs", *, open_: bool) -> None:
+    """The page of a run that has just ended; a page that cannot be written is a warning, the results are there."""
+    from anomalybench.report import page
+
+    file = page.place(session.store, session.suite.name)
+    try:
+        folder = session.tables.source.data
+        page.write(session.suite.name, results, session.store, file, folder=folder, tables=outputs.tables)
+    except Exception as error:  # whatever a page may stumble over, the run went well and its results are stored
+        console.warn(f"the report page was not written: {error}")
+    else:
+        console.show_page(file, open_=open_)
 
 
 def _print_notes(finished: "list[Finished]") -> None:
@@ -130,7 +146,9 @@ def _follow(session: "Session", plan: "Plan") -> "list[Finished]":
     try:
         console.follow(session, plan, finished)
     except KeyboardInterrupt:
-        console.error("", f"\nInterrupted with {len(finished)} of {len(plan.jobs)} jobs done. The same command goes on.")
+        console.error(
+            "", f"\nInterrupted with {len(finished)} of {len(plan.jobs)} jobs done. The same command goes on."
+        )
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

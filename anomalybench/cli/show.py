@@ -22,22 +22,22 @@ def show(
     """Show the parameters of a method, dataset, protocol or threshold rule; or the result card of a finished job."""
     import inspect
 
-    from anomalybench.bench.store import Store
+    from anomalybench.bench.store import Store, results_of
     from anomalybench.core import parameters, registry
     from anomalybench.core.errors import unknown
-    from anomalybench.core.split import PROTOCOLS
     from anomalybench.evaluate.thresholds import RULES
 
     cls = _find(name)
     if cls is None:
-        records = [record for record in Store(results).records() if name and record.job.id.startswith(name)]
-        if not records:
-            plugins = [*registry.plugins("methods"), *registry.plugins("datasets")]
-            raise unknown(f"name (and {results} holds no such job)", name, [*PROTOCOLS, *RULES, *plugins])
-        for record in records:
-            console.print_card(record)
+        records = Store(results).records()
+        found = [result for record in records for result in results_of(record) if name and result.id.startswith(name)]
+        if not found:
+            plugins = [plugin for kind in registry.KINDS for plugin in registry.plugins(kind)]
+            raise unknown(f"name (and {results} holds no such job)", name, [*RULES, *plugins])
+        for result in found:
+            console.print_card(result)
         return
-    documented = inspect.getmodule(cls) if name not in {**PROTOCOLS, **RULES} else cls
+    documented = cls if name in RULES else inspect.getmodule(cls)
     console.print_text(inspect.getdoc(documented) or "")
     console.print_parameters(name, parameters.table(cls))
 
@@ -46,32 +46,26 @@ def _listing(what: str) -> dict[str, str]:
     from anomalybench.core import registry
     from anomalybench.core.errors import unknown
 
-    if what == "methods":
-        return {p.name: p.summary for p in registry.plugins("methods").values()}
-    if what == "datasets":
-        return {p.name: p.summary for p in registry.plugins("datasets").values()}
+    if what in registry.KINDS:
+        for trouble in registry.broken(what):
+            console.warn(trouble)
+        return {plugin.name: plugin.summary for plugin in registry.plugins(what).values()}
     if what == "suites":
-        from anomalybench.bench import suite
+        from anomalybench.bench import suite_file
 
-        return suite.names()
-    if what == "protocols":
-        from anomalybench.core.split import PROTOCOLS
-
-        return {name: (cls.__doc__ or "").partition("\n")[0] for name, cls in PROTOCOLS.items()}
+        return suite_file.names()
     if what == "glossary":
         from anomalybench.report.glossary import TERMS
 
         return TERMS
-    raise unknown("list", what, ("methods", "datasets", "suites", "protocols", "glossary"))
+    raise unknown("list", what, (*registry.KINDS, "suites", "glossary"))
 
 
 def _find(name: str) -> type | None:
     from anomalybench.core import registry
-    from anomalybench.core.split import PROTOCOLS
     from anomalybench.evaluate.thresholds import RULES
 
-    if name in registry.plugins("methods"):
-        return registry.method(name)
-    if name in registry.plugins("datasets"):
-        return registry.dataset(name)
-    return {**PROTOCOLS, **RULES}.get(name)
+    for kind in registry.KINDS:
+        if name in registry.plugins(kind):
+            return registry.load(kind, name)
+    return RULES.get(name)

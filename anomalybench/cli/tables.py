@@ -7,55 +7,54 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalybench.cli import console
-from anomalybench.cli.options import RESULTS, DataOption, ResultsOption, SuiteArgument
+from anomalybench.cli.options import RESULTS, DataOption, ResultsOption, SuiteArgument, WantedArgument
 
 if TYPE_CHECKING:
     from anomalybench.bench.store import Store
-    from anomalybench.core.job import Record
+    from anomalybench.core.record import Result
 
 
 def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: ResultsOption = RESULTS) -> None:
-    """Make a suite's leaderboards from the records in the results folder; without a suite, one of all records."""
-    from anomalybench.bench.store import Store
+    """Make leaderboards from the results folder: of a suite, of a run by its name, or of all there is."""
+    from anomalybench.bench.store import results_of
+    from anomalybench.bench.store.selection import Selection
     from anomalybench.core.errors import StoreError
     from anomalybench.report import leaderboard as report
+    from anomalybench.report import outputs, page
 
     gc.disable()  # a seventh of the time with thousands of records; the process ends soon
-    store = Store(results)
+    store = existing(results)
+    name, missing = suite or "all", 0
     if suite is None:
-        name, records, missing = "all", store.records(), 0
-    else:
-        from anomalybench.bench.external import PREFIX  # loads torch
-
-        name, records, missing = finished(store, suite, data)
-        records += store.beside([record.job for record in records], f"{PREFIX}*")
-    if not records:
-        raise StoreError(f"{results} holds no results{f' of suite {suite}' if suite else ''}. Run some first.")
-    tables = report.build(records, store.resample(record.job for record in records))
-    files = report.write(tables, results, name)
-    console.print_leaderboard(tables.leaderboard)
+        found = [result for record in store.records() for result in results_of(record)]
+    elif not (found := Selection(store, suite).read()):
+        name, found, missing = stored(store, suite, data)
+    if not found:
+        raise StoreError(f"{results} holds no results{f' of {suite}' if suite else ''}. Run some first.")
+    made = outputs.write_tables(name, found, store, keep=suite is not None)
+    console.print_leaderboard(made.tables.leaderboard, made.tables.by_category)
+    for remark in (report.remark_on_images(found), *(page.left_out(store) if suite is None else [])):
+        if remark:
+            console.warn(remark)
     if missing:
-        console.console().print(f"{missing} of the suite's jobs have not been run.")
-    console.print_files(files)
+        console.remark(f"{missing} of the suite's jobs have not been run.")
+    console.print_files(made.files)
 
 
-def figures(
-    wanted: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SUITE or RUN]...", help="Suites, or jobs by the beginning of their id."),
-    ] = None,
-    data: DataOption = None,
-    results: ResultsOption = RESULTS,
-) -> None:
+def figures(wanted: WantedArgument = None, data: DataOption = None, results: ResultsOption = RESULTS) -> None:
     """Draw heat maps, histograms, ROC curves and confusion matrices of finished jobs; by default of all there are."""
-    from anomalybench.bench.store import Store
     from anomalybench.core import places
+    from anomalybench.core.errors import StoreError
     from anomalybench.report import figures as report
 
-    store = Store(results)
-    records = chosen(store, wanted or [], places.data(data), finished=True)
-    files = [file for record in records for file in report.draw(record, store)]
-    console.console().print(f"{len(files)} figures of {len(records)} jobs.")
+    store, folder = existing(results), places.data(data)
+    found = chosen(store, wanted or [], folder, finished=True)
+    drawn = report.draw_all(found, store, folder)
+    for job, reason in drawn.lost.items():
+        console.warn(f"{job}: no figures ({reason})")
+    if not drawn.files:
+        raise StoreError(f"no figures could be drawn of {len(found)} results; the reasons are above.")
+    console.remark(f"{len(drawn.files)} figures of {len(found) - len(drawn.lost)} results.")
     console.print_files([results / "figures"])
 
 
@@ -70,48 +69,63 @@ def compare(
     protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
     results: ResultsOption = RESULTS,
 ) -> None:
-    """Compare methods on the same test images: differences with intervals, p-values, and what they allow to say.
+    """Compare methods on the same test images: differences with intervals, p-values, and what you may conclude.
 
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """
-    from anomalybench.bench.store import Store
     from anomalybench.report import verdicts
 
-    store = Store(results)
+    store = existing(results)
     found = verdicts.grounds(store, dataset, protocol, methods or [], metric)
     for ground in found:
         console.print_ground(ground)
     console.print_files([file for ground in found for file in verdicts.draw(ground, results)])
 
 
-def finished(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[Record], int]":
-    """Name of a suite, the records of its jobs, and how many of these are missing."""
-    from anomalybench.bench.suite import Request, load
-    from anomalybench.core import places
+def existing(results: Path) -> "Store":
+    """The store of a results folder that is there.
 
-    loaded = load(Request(suite=suite, data=places.data(data)))
-    found = [store.get(job) for job in loaded.jobs]
-    records = [record for record in found if record is not None]
-    return loaded.name, records, len(found) - len(records)
+    Raises:
+        StoreError: There is none.
+    """
+    from anomalybench.bench.store import Store
+    from anomalybench.core.errors import StoreError, printable
+
+    if not results.is_dir():
+        raise StoreError(f"the results folder {printable(results)} does not exist. Name yours: --results DIR.")
+    return Store(results)
 
 
-def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Record]":
-    """Jobs of the store: all, or those of the suites and with the ids that are named; if `finished`, only status ok."""
-    from anomalybench.bench import suite
-    from anomalybench.core.errors import StoreError, unknown
+def stored(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[Result], int]":
+    """Name of a suite, the results of its jobs on the images that are there, and how many jobs have none."""
+    from anomalybench.bench.request import Request
+    from anomalybench.bench.session import Session
+    from anomalybench.bench.store.selection import names
+    from anomalybench.bench.suite_file import SUFFIXES, files
+    from anomalybench.core.errors import unknown
     from anomalybench.core.job import EXTERNAL
 
-    records = [record for record in store.records() if record.status == "ok" or not finished]
+    if not suite.endswith(SUFFIXES) and suite not in files():
+        raise unknown("suite or run", suite, [*files(), *names(store)])
+    session = Session(Request(suite=suite, data=data, results=store.results, floors=False))
+    found = session.stored()
+    return session.suite.name, [*found, *store.beside(found, f"{EXTERNAL}*")], len(session.suite.jobs) - len(found)
+
+
+def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Result]":
+    """Results of the store: all, or those that are named by suite, run or id; if `finished`, only status ok."""
+    from anomalybench.bench.store import results_of
+    from anomalybench.bench.store.selection import Selection
+    from anomalybench.core.errors import StoreError
+
+    there = [result for record in store.records() for result in results_of(record)]
+    there = [result for result in there if result.record.status == "ok" or not finished]
     ids: set[str] = set()
     for name in wanted:
-        found = [record.job.id for record in records if name and record.job.id.startswith(name)]
-        if not found:
-            if name not in suite.names() and not name.endswith((".yaml", ".yml")):
-                raise unknown("suite or job", name, [*suite.names(), *(r.job.id for r in records)])
-            jobs = suite.load(suite.Request(suite=name, data=data)).jobs
-            found = [*(job.id for job in jobs), *(record.job.id for record in store.beside(jobs, f"{EXTERNAL}*"))]
-        ids.update(found)
-    picked = [record for record in records if not wanted or record.job.id in ids]
+        found = [result for result in there if name and result.id.startswith(name)]
+        found = found or Selection(store, name).read() or stored(store, name, data)[1]
+        ids.update(result.id for result in found)
+    picked = [result for result in there if not wanted or result.id in ids]
     if not picked:
         kind = "finished job" if finished else "job"
         raise StoreError(f"{store.results} holds no {kind}{' of these' if wanted else ''}. Run some first.")

@@ -1,16 +1,22 @@
-"""The result card of a job: everything that its record says, and the command that makes it again."""
+"""The result card: everything that a record and its measurement say, and the command that reproduces them."""
 
 import json
 import shlex
 from typing import Any
 
-from anomalybench.core.job import EXTERNAL, Choice, Record
+from anomalybench.core.job import EXTERNAL, Choice
+from anomalybench.core.record import Result
 
 
-def sections(record: Record) -> dict[str, dict[str, Any]]:
+def sections(result: Result) -> dict[str, dict[str, Any]]:
     """Names and values by title; sections without values are left out."""
+    record, measured = result.record, result.measurement
     job = record.job
-    about = {"threshold": record.threshold, "rule": record.threshold_rule, "learns from": record.supervision}
+    about: dict[str, Any] = {"learns from": record.supervision}
+    if measured is not None:
+        about = {"threshold": measured.threshold, "rule": measured.rule} | about
+    if record.bits < 16:
+        about["bits in use of 16"] = record.bits
     about |= record.counts.model_dump() | record.costs.model_dump()
     about |= {"dataset fingerprint": record.fingerprint, "data": record.root}
     choices = {"method": job.method, "dataset": job.dataset, "protocol": job.protocol}
@@ -18,17 +24,18 @@ def sections(record: Record) -> dict[str, dict[str, Any]]:
         "job": job.model_dump(exclude=set(choices)) | {kind: choice.name for kind, choice in choices.items()},
         **{f"{kind} {choice.name}": choice.params for kind, choice in choices.items()},
         "result": about,
-        "metrics (positive = anomalous)": record.metrics | record.pixel_metrics,
-        "accuracy by defect": record.accuracy_by_defect,
-        "sanity": record.sanity,
+        "metrics (positive = anomalous)": dict(result.metrics),
+        "accuracy by defect": {} if measured is None else measured.accuracy_by_defect,
+        "sanity": {} if measured is None else measured.sanity,
         "environment": record.environment,
     }
     return {title: values for title, values in found.items() if values}
 
 
-def limits(record: Record) -> dict[str, str]:
+def limits(result: Result) -> dict[str, str]:
     """Intervals in words, by metric."""
-    return {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in record.intervals.items()}
+    intervals = {} if result.measurement is None else result.measurement.intervals
+    return {name: f"{low:.3f} to {high:.3f}" for name, (low, high) in intervals.items()}
 
 
 def cell(value: object) -> str:
@@ -36,25 +43,30 @@ def cell(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def command(record: Record) -> str:
-    """What to type to make this very job again, whatever the defaults are by then; it runs all folds of a protocol."""
-    job = record.job
+def command(result: Result) -> str:
+    """What to type to reproduce this very result, whatever the defaults are by then; it runs all folds of a protocol."""
+    record, job = result.record, result.record.job
+    threshold = None if result.measurement is None else result.measurement.choice
     name = job.method.name
     external = name.startswith(EXTERNAL)
-    words = ["score", "FILE", "--name", name.removeprefix(EXTERNAL)] if external else ["run", "--methods", name]
+    words = (
+        ["score", "FILE", "--name", name.removeprefix(EXTERNAL)]
+        if external
+        else ["run", "--methods", name, "--no-floors"]
+    )
     words += ["--dataset", job.dataset.name, "--protocol", job.protocol.name, "--seeds", str(job.seed)]
     values = _settings(job.dataset)
     if "," in job.category:
         values[f"{job.dataset.name}.categories"] = [job.category]
     else:
         words += ["--categories", job.category]
-    if job.threshold is not None:
-        words += ["--threshold", job.threshold.name]
-    if job.explain and not external:
-        words += ["--explain", str(job.explain)]
+    if threshold is not None:
+        words += ["--threshold", threshold.name]
+    if record.explanation is not None and not external:
+        words += ["--explain", str(record.explanation.images)]
     if record.root:
         words += ["--data", record.root]
-    for choice in (job.protocol, job.threshold, None if external else job.method):
+    for choice in (job.protocol, threshold, None if external else job.method):
         values |= _settings(choice) if choice else {}
     for key, value in values.items():
         words += ["--set", f"{key}={_yaml(value)}"]

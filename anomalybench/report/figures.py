@@ -1,7 +1,5 @@
-"""Figures of one job, drawn from its record, scores, maps and the images they belong to; the model is not needed."""
+"""Figures of one result, drawn from its record, scores, maps and the images they belong to; the model is not needed."""
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +16,18 @@ from numpy.typing import NDArray
 
 from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError
-from anomalybench.core.job import Record
+from anomalybench.core.record import Number, Result
+from anomalybench.evaluate import map_codes
+from anomalybench.evaluate.pixel import resize_map
 from anomalybench.report import heat, image_files
 from anomalybench.report.image_files import Place
-from anomalybench.vision.images import read_mask, read_rgb, resize_map
+from anomalybench.vision.images import read_mask, read_rgb
 
 GALLERIES = ("true_positives", "true_negatives", "false_positives", "false_negatives")
 _NORMAL, _ANOMALOUS, _BOX, _CONTOUR = "#0072b2", "#d55e00", "#ffffff", "#00e5ff"
 _COLOURS = "inferno"
 _ODD = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
-        AssertionError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+        AssertionError)  # fmt: skip
 """What records and arrays from elsewhere may end in."""
 
 
@@ -35,19 +35,23 @@ _ODD = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, A
 class _Job:
     """One finished job, read from the store."""
 
-    record: Record
+    result: Result
     scores: pd.DataFrame
-    maps: NDArray[np.float16] | None
+    maps: NDArray[np.float32] | None
     where: Place = image_files.NOWHERE
 
     @property
     def title(self) -> str:
-        return f"{self.record.job} [{self.record.job.id[:6]}]"
+        return f"{self.result.record.job} [{self.result.id[:8]}]"
 
     @property
     def threshold(self) -> float:
-        assert self.record.threshold is not None
-        return self.record.threshold
+        assert self.result.measurement is not None
+        return self.result.measurement.threshold
+
+    def metric(self, name: str) -> float:
+        value: Number = self.result.metrics.get(name)
+        return float("nan") if value is None else float(value)
 
     def part(self, name: str) -> pd.DataFrame:
         return self.scores[self.scores["split"] == name]
@@ -70,28 +74,28 @@ class Drawn:
     lost: dict[str, str]
 
 
-def draw_all(records: Iterable[Record], store: Store, data: Path | None = None) -> Drawn:
+def draw_all(results: Iterable[Result], store: Store, data: Path | None = None) -> Drawn:
     """Draw all figures of finished jobs; one that cannot be drawn costs no other.
 
     Args:
-        records: Records with status `ok`.
+        results: Results with status `ok`.
         store: Where their scores and maps lie.
         data: The data folder, as the reader names it; see `image_files.place`.
     """
     found = Drawn([], {})
-    for record in records:
+    for result in results:
         try:
-            found.files.extend(draw(record, store, data=data))
+            found.files.extend(draw(result, store, data=data))
         except _ODD as error:
-            found.lost[f"{record.job} ({record.job.id[:8]})"] = str(error) or type(error).__name__
+            found.lost[f"{result.record.job} ({result.id[:8]})"] = str(error) or type(error).__name__
     return found
 
 
-def draw(record: Record, store: Store, most: int = 8, data: Path | None = None) -> list[Path]:
+def draw(result: Result, store: Store, most: int = 8, data: Path | None = None) -> list[Path]:
     """Draw all figures of one finished job.
 
     Args:
-        record: A record with status `ok`.
+        result: A result with status `ok`.
         store: Where its scores and maps lie; figures go to `figures/` beside `runs/`, in the same folders.
         most: Images per gallery.
         data: The data folder, as the reader names it; see `image_files.place`.
@@ -103,11 +107,12 @@ def draw(record: Record, store: Store, most: int = 8, data: Path | None = None) 
         DataError: The images are not where they were when the job ran, or may not be read from there.
         StoreError: The folder cannot be written.
     """
-    scores, maps = store.scores(record.job), store.maps(record.job)
-    if maps is not None and (maps.ndim != 3 or len(maps) != len(scores) or not maps.size):
-        raise StoreError(f"{store.folder(record.job)}: its maps do not fit its scores. Run the job again.")
-    job = _Job(record, scores, maps, image_files.place(record, data))
-    folder = store.results / "figures" / store.folder(record.job).relative_to(store.runs)
+    record = result.record
+    scores, coded = store.scores(record), store.maps(record)
+    maps = None if coded is None else map_codes.decode(coded)
+    job = _Job(result, scores, maps, image_files.place(record, data))
+    runs = store.folder(record.job, record.fingerprint).relative_to(store.runs)
+    folder = store.results / "figures" / runs.parent / safe_name(result.id)
     plain: dict[str, Callable[[_Job], Figure]] = {"histogram": _histogram, "roc": _roc, "confusion": _confusion}
     figures = {name: make(job) for name, make in plain.items()}
     if job.maps is not None:
@@ -126,7 +131,7 @@ def draw(record: Record, store: Store, most: int = 8, data: Path | None = None) 
 
 
 def overlay(
-    image: NDArray[np.uint8], anomaly_map: NDArray[np.float16], display_range: tuple[float, float]
+    image: NDArray[np.uint8], anomaly_map: NDArray[np.float32], display_range: tuple[float, float]
 ) -> NDArray[np.uint8]:
     """Equal blend of an image and its coloured map of the same height and width.
 
@@ -181,7 +186,7 @@ def _panel(axis: Axes, job: _Job, index: int, row: "pd.Series[Any]", limits: tup
     file = image_files.locate(job.where, row["path"])
     if not file.exists():
         raise DataError(f"{file}: the image is no longer there. Put the data back, or run the job again.")
-    image = read_rgb(file)
+    image = read_rgb(file, job.result.record.bits)
     full = resize_map(job.maps[index], (image.shape[1], image.shape[0]))
     axis.imshow(overlay(image, full, limits))
     if (
@@ -222,9 +227,9 @@ def _roc(job: _Job) -> Figure:
     cuts = np.r_[np.inf, np.unique(test["score"])[::-1], -np.inf]
     positive, negative = (np.sort(test.loc[test["label"] == label, "score"]) for label in (1, 0))
     tpr, fpr = (1 - np.searchsorted(s, cuts, "left") / len(s) for s in (positive, negative))
-    axis.plot(fpr, tpr, color=_NORMAL, label=f"ROC AUC {job.record.metrics['auroc']:.3f}")
+    axis.plot(fpr, tpr, color=_NORMAL, label=f"ROC AUC {job.metric('auroc'):.3f}")
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
-    point = np.array([[job.record.metrics["fpr"]], [job.record.metrics["recall"]]], float)
+    point = np.array([[job.metric("fpr")], [job.metric("recall")]], float)
     axis.plot(*point, "o", color=_ANOMALOUS, label=f"threshold {job.threshold:.3g}")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title=_short(job.title, 44), aspect="equal")
     axis.legend(loc="lower right")
@@ -234,7 +239,7 @@ def _roc(job: _Job) -> Figure:
 def _confusion(job: _Job) -> Figure:
     figure = Figure(figsize=(4.2, 3.8), layout="constrained")
     axis = figure.subplots()
-    cells = np.array([[job.record.metrics[name] for name in row] for row in (("tn", "fp"), ("fn", "tp"))], float)
+    cells = np.array([[job.metric(name) for name in row] for row in (("tn", "fp"), ("fn", "tp"))], float)
     shares = cells / np.maximum(cells.sum(1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(cells):

@@ -16,7 +16,7 @@ _SAMPLE = 1_000_000
 RANGE = "0.1 % to 99.9 % quantile of the calibration maps"
 
 
-def display_range(maps: NDArray[np.float16], calibration: NDArray[np.bool_]) -> tuple[float, float]:
+def display_range(maps: NDArray[np.float32], calibration: NDArray[np.bool_]) -> tuple[float, float]:
     """Values of the darkest and the brightest colour.
 
     Args:
@@ -31,11 +31,11 @@ def display_range(maps: NDArray[np.float16], calibration: NDArray[np.bool_]) -> 
     return low, high if high > low else low + 1
 
 
-def beyond(anomaly_map: NDArray[np.float16], limits: tuple[float, float]) -> int:
+def beyond(anomaly_map: NDArray[np.float32], limits: tuple[float, float]) -> int:
     """How many values of a map lie outside the display range."""
     return int(((anomaly_map < limits[0]) | (anomaly_map > limits[1])).sum())
 
 
-def found_boxes(anomaly_map: NDArray[np.float16]) -> list[Box]:
+def found_boxes(anomaly_map: NDArray[np.float32]) -> list[Box]:
     """Boxes around what a map marks, without specks of less than a 2,000th of the image."""
     return boxes.components(anomaly_map, min_area=max(1, anomaly_map.size // 2000))

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from anomalybench.core.errors import DataError
-from anomalybench.core.job import Record
+from anomalybench.core.record import Record
 
 HINT = "Name the data folder: --data DIR"
 
@@ -43,7 +43,7 @@ def place(record: Record, data: Path | None = None) -> Place:
     if data is not None:
         inside = root.resolve().is_relative_to(data.resolve())
         return Place(str(root if inside else _moved(root, data)), str(data))
-    here = record.environment.get("platform") == platform.platform()
+    here = record.environment.get("host") == platform.node()
     return Place(str(root), str(root)) if here and _is_data_folder(root) else NOWHERE
 
 

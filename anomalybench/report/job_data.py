@@ -1,9 +1,7 @@
 """Jobs for the page: raw scores, from which the page computes metrics anew, maps, boxes, and the result card."""
 
-import zipfile
-import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,11 @@ from numpy.typing import NDArray
 
 from anomalybench.bench.store import Store
 from anomalybench.core.errors import AnomalyBenchError
-from anomalybench.core.job import EXTERNAL, Record
+from anomalybench.core.job import EXTERNAL
+from anomalybench.core.record import Record, Result
+from anomalybench.evaluate import map_codes
 from anomalybench.report import card, heat, image_files, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
-
-_COLUMNS = ["path", "split", "label", "defect", "score"]
-_UNREADABLE = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
-               zipfile.BadZipFile, zlib.error)  # fmt: skip
-"""What scores and maps from elsewhere may end in."""
 
 
 @dataclass
@@ -30,15 +25,20 @@ class JobPage:
 
     Attributes:
         row: Its row in the table of jobs.
-        record: Its record.
+        result: What it left.
         scores: Its raw scores; None where there are none to be read.
         sources: Its test images, by index label of `scores`.
     """
 
     row: dict[Any, Any]
-    record: Record
+    result: Result
     scores: pd.DataFrame | None = None
     sources: dict[int, Source] = field(default_factory=dict)
+
+    @property
+    def record(self) -> Record:
+        """Its record."""
+        return self.result.record
 
     @property
     def category(self) -> tuple[str, str]:
@@ -54,14 +54,14 @@ class JobPage:
     @property
     def threshold(self) -> float:
         """The threshold; one that calls nothing anomalous where the record has none."""
-        return float("inf") if self.record.threshold is None else self.record.threshold
+        return float("inf") if self.result.measurement is None else self.result.measurement.threshold
 
 
 def read(
-    rows: Iterable[dict[Any, Any]], records: dict[str, Record], store: Store, data: Path | None = None
+    rows: Iterable[dict[Any, Any]], results: Mapping[str, Result], store: Store, data: Path | None = None
 ) -> list[JobPage]:
     """Jobs with their scores, in the order of the rows of the table of jobs; `data` as in `image_files.place`."""
-    pages = [JobPage(row, records[row["job"]]) for row in rows]
+    pages = [JobPage(row, results[row["job"]]) for row in rows]
     for page in pages:
         if page.record.status == "ok":
             page.scores = _scores(page.record, store)
@@ -104,17 +104,18 @@ def described(page: JobPage, images: dict[Source, int], shown: dict[Source, bool
         drawn: The page's list of images.
         store: Where maps lie.
     """
-    record, row = page.record, page.row
+    record, row, measured = page.record, page.row, page.result.measurement
     names = ("method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status")
-    limits = card.limits(record)
+    limits = card.limits(page.result)
     sections = [
         [title, [[name, card.cell(value), limits.get(name, "")] for name, value in values.items()]]
-        for title, values in card.sections(record).items()
+        for title, values in card.sections(page.result).items()
     ]
     found = {name: row[name] for name in names} | {
-        "id": record.job.id, "kind": kind(row["method"]), "version": record.job.version, "error": record.error,
-        "traceback": record.traceback, "threshold": record.threshold, "rule": record.threshold_rule,
-        "metrics": record.metrics, "notes": record.notes, "card": sections, "command": card.command(record),
+        "id": page.result.id, "kind": kind(row["method"]), "version": record.job.version, "error": record.error,
+        "traceback": record.traceback, "threshold": None if measured is None else measured.threshold,
+        "rule": None if measured is None else measured.rule, "metrics": dict(page.result.metrics),
+        "notes": page.result.notes, "card": sections, "command": card.command(page.result),
     }  # fmt: skip
     if page.scores is None:
         return found
@@ -136,31 +137,22 @@ def kind(method: str) -> str:
 
 def _scores(record: Record, store: Store) -> pd.DataFrame | None:
     try:
-        scores = store.scores(record.job)
-        masks = scores["mask"] if "mask" in scores else pd.Series(None, scores.index, object)
-        scores = scores[_COLUMNS].assign(mask=masks.map(str).astype(object).where(masks.notna(), None))
-        scores = scores.astype({"path": str, "split": str, "label": int, "defect": str, "score": float})
-    except _UNREADABLE:
+        return store.scores(record)
+    except AnomalyBenchError:
         return None
-    whole = scores[_COLUMNS].notna().all(axis=None)
-    usable = whole and np.isfinite(scores["score"]).all() and scores["label"].isin([0, 1]).all()
-    return scores.reset_index(drop=True) if usable else None
 
 
 def _order(page: JobPage) -> list[Source]:
     return [page.sources[i] for i in pictures.most_telling(page.test, page.threshold)]
 
 
-def _read_maps(page: JobPage, store: Store) -> NDArray[np.float16] | None:
-    """One finite map for every score; None where there are no such maps."""
-    assert page.scores is not None
+def _read_maps(page: JobPage, store: Store) -> NDArray[np.float32] | None:
+    """One map for every score; None where there are no such maps."""
     try:
-        maps = store.maps(page.record.job)
-        if maps is None or maps.ndim != 3 or not maps.size or len(maps) != len(page.scores):
-            return None
-        return maps if np.isfinite(maps).all() else None
-    except _UNREADABLE:
+        coded = store.maps(page.record)
+    except (AnomalyBenchError, MemoryError):
         return None
+    return None if coded is None else map_codes.decode(coded)
 
 
 def _maps(page: JobPage, large: dict[int, int], drawn: Sequence[dict[str, Any]], store: Store) -> dict[str, Any]:

@@ -119,8 +119,8 @@ def remark_on_images(results: Sequence[Result]) -> str | None:
     if not other:
         return None
     return (
-        f"results on {len(other)} other sets of images of the same name are rows of their own: {', '.join(sorted(other))}"
-        ". Only rows of the same images can be compared."
+        f"results on {len(other)} other sets of images of the same name are rows of their own: "
+        f"{', '.join(sorted(other))}. Only rows of the same images can be compared."
     )
 
 
@@ -195,11 +195,17 @@ def _row(result: Result) -> dict[str, Any]:
         for name, both in measurement.intervals.items()
         for end, value in zip(("low", "high"), both, strict=True)
     }
-    return row | counts | limits | dict(result.metrics) | {
-        "threshold": measurement.threshold,
-        "threshold_rule": measurement.rule,
-        "accuracy_by_defect": json.dumps(by_defect) if by_defect else None,
-    }
+    return (
+        row
+        | counts
+        | limits
+        | dict(result.metrics)
+        | {
+            "threshold": measurement.threshold,
+            "threshold_rule": measurement.rule,
+            "accuracy_by_defect": json.dumps(by_defect) if by_defect else None,
+        }
+    )
 
 
 def summary(

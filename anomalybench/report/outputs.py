@@ -24,13 +24,20 @@ class Outputs:
     files: list[Path]
 
 
-def write_tables(name: str, results: Sequence[Result], store: Store) -> Outputs:
+def write_tables(name: str, results: Sequence[Result], store: Store, *, keep: bool = True) -> Outputs:
     """Build the tables of results and write them under the name of their run.
+
+    Args:
+        name: The name.
+        results: The results.
+        store: Where they lie, and where the tables go.
+        keep: Keep which results they are, so that they can be asked for by the name.
 
     Raises:
         StoreError: The folder cannot be written.
     """
     tables = leaderboard.build(results, store.resample(results))
     files = leaderboard.write(tables, store.results, name)
-    Selection(store, name).write(results)
+    if keep:
+        Selection(store, name).write(results)
     return Outputs(tables, files)

@@ -13,35 +13,37 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from anomalybench.bench.store import RECORD, Store, safe_name
+from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.files import write_text
-from anomalybench.core.job import Record
+from anomalybench.core.record import SCHEMA, Result
 from anomalybench.report import page_data
+from anomalybench.report.leaderboard import Tables
 
 _SCRIPTS = ("dom", "charts", "leaderboard", "overview", "job", "gallery", "viewer", "main")
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
 def write(
-    title: str, records: Iterable[Record], store: Store, file: Path, max_images: int | None = None,
-    notices: Iterable[str] = (), folder: Path | None = None,
+    title: str, results: Iterable[Result], store: Store, file: Path, max_images: int | None = None,
+    notices: Iterable[str] = (), folder: Path | None = None, tables: Tables | None = None,
 ) -> None:  # fmt: skip
     """Write the page of some jobs.
 
     Args:
         title: What it is called.
-        records: What the jobs left, also the failed and the skipped ones.
+        results: What the jobs left, also the failed and the skipped ones.
         store: Where their scores, maps and resamples lie.
         file: The HTML file.
         max_images: Most images per category with a large view; by default an even share of 80.
         notices: Remarks to begin with.
         folder: The data folder, as the reader names it: images come only from there. Without, only those of jobs of
             this machine are shown.
+        tables: The tables of these results, if they have been built.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    data = page_data.gather(records, store, max_images, folder)
+    data = page_data.gather(results, store, max_images, folder, tables)
     data["notices"] = [*notices, *data["notices"]]
     write_text(file, render(title, json.dumps(data, allow_nan=False)), "--out FILE")
 
@@ -52,11 +54,25 @@ def place(store: Store, name: str) -> Path:
 
 
 def left_out(store: Store) -> list[str]:
-    """A remark on jobs whose record this version cannot read, if there are any."""
-    there = sum(1 for _ in store.runs.glob(f"*/*/*/[!.]*/{RECORD}"))
-    lost = there - sum(1 for _ in store.records())
-    said = f"{lost} of {there} jobs are left out: their records are broken, or of another version. Run them again."
-    return [said] if lost else []
+    """Remarks on folders of jobs that this version cannot read, if there are any."""
+    unreadable = store.unreadable()
+    old = [one for one in unreadable if one.schema == 1]
+    odd = [one for one in unreadable if one.schema != 1]
+    said = []
+    if old:
+        said.append(
+            f"{len(old)} results of version 0.1.0 are left out. Take them over: "
+            f"anomalybench measure --results {store.results}"
+        )
+    newer = [one for one in odd if one.schema > SCHEMA]
+    if newer:
+        said.append(f"{len(newer)} results of a newer version are left out. Install that version to see them.")
+    broken = [one for one in odd if one.schema <= SCHEMA]
+    if broken:
+        first = broken[0]
+        where = first.folder.relative_to(store.results)
+        said.append(f"{len(broken)} job folders are left out, as they are damaged (first: {where}: {first.reason}).")
+    return said
 
 
 def render(title: str, data: str) -> str:

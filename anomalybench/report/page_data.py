@@ -12,7 +12,8 @@ import pandas as pd
 
 from anomalybench import __version__
 from anomalybench.bench.store import Store
-from anomalybench.core.job import Record
+from anomalybench.core.record import Result
+from anomalybench.evaluate import catalogue
 from anomalybench.report import comparison, defects, heat, job_data, leaderboard, marks, pictures, published
 from anomalybench.report.comparison import Resamples
 from anomalybench.report.glossary import TERMS
@@ -20,21 +21,9 @@ from anomalybench.report.job_data import JobPage
 from anomalybench.report.leaderboard import Tables
 from anomalybench.report.pictures import Limits
 from anomalybench.report.published import Published
-from anomalybench.report.verdicts import METRICS as SURE
 
-METRICS = {
-    "auroc": "ROC AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "average_precision": "average precision",
-    "f1": "F1",
-    "oracle_balanced_accuracy": "oracle balanced accuracy",
-    "pixel_auroc": "pixel ROC AUC",
-    "aupro_30": "AU-PRO to FPR .3",
-    "aupro_05": "AU-PRO to FPR .05",
-    "pixel_ap": "pixel average precision",
-    "pointing_game": "pointing game",
-    "box_iou": "box overlap (IoU)",
-}
+METRICS = {name: catalogue.METRICS[name].label for name in catalogue.names(shown_in="page")}
+SURE = catalogue.names(has_interval=True)
 _COSTS = ("fit_s", "predict_ms_per_image", "peak_memory_mb", "params_m")
 _GROUND = ["dataset", "protocol"]
 _TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
@@ -42,19 +31,24 @@ _TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd
 
 
 def gather(
-    records: Iterable[Record], store: Store, max_images: int | None = None, folder: Path | None = None
+    results: Iterable[Result],
+    store: Store,
+    max_images: int | None = None,
+    folder: Path | None = None,
+    tables: Tables | None = None,
 ) -> dict[str, Any]:
     """Everything on the page.
 
     Args:
-        records: What jobs left, also the failed and the skipped ones.
+        results: What jobs left, also the failed and the skipped ones.
         store: Where their scores, maps and resamples lie.
         max_images: Most images per category with a large view; by default an even share of 80.
         folder: The data folder, as the reader names it; see `image_files.place`.
+        tables: The tables of these results, if they have been built.
     """
-    known = {record.job.id: record for record in records}
-    resamples = functools.cache(store.resample(record.job for record in known.values()))
-    tables = leaderboard.build(known.values(), resamples)
+    known = {result.id: result for result in results}
+    resamples = functools.cache(store.resample(known.values()))
+    tables = tables or leaderboard.build(known.values(), resamples)
     pages = job_data.read(tables.by_category.to_dict("records"), known, store, folder)
     shown = job_data.shown(pages, Limits.sharing(max_images, len({page.category for page in pages})))
     order = {source: place for place, source in enumerate(shown)}
@@ -67,7 +61,7 @@ def gather(
     jobs = [job_data.described(page, order, shown, images, store) for page in pages]
     data: dict[str, Any] = {
         "version": __version__,
-        "dates": sorted({r.environment["date"][:10] for r in known.values() if "date" in r.environment}),
+        "dates": sorted({date[:10] for result in known.values() if (date := result.record.environment.get("date"))}),
         "metrics": _metrics(tables.by_category),
         "rows": _rows(tables, known, resamples),
         "rankings": _rankings(tables.by_category),
@@ -87,7 +81,7 @@ def _metrics(jobs: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"name": name, "label": METRICS[name], "sure": name in SURE} for name in there]
 
 
-def _rows(tables: Tables, records: Mapping[str, Record], resamples: Resamples) -> list[dict[str, Any]]:
+def _rows(tables: Tables, results: Mapping[str, Result], resamples: Resamples) -> list[dict[str, Any]]:
     """Rows of the leaderboard: means over categories, and each category for itself where there are several."""
     listed = published.read()
     found = []
@@ -100,7 +94,7 @@ def _rows(tables: Tables, records: Mapping[str, Record], resamples: Resamples) -
         for category, summary, part in parts:
             for row in summary.to_dict("records"):
                 own = part[part["method"] == row["method"]]
-                said = published.matching(listed, [records[job] for job in own["job"]], mean=category == "")
+                said = published.matching(listed, [results[job].record for job in own["job"]], mean=category == "")
                 found.append(
                     dict(zip(_GROUND, key, strict=True)) | {"category": category} | _row(row, own, said, resamples)
                 )
@@ -163,7 +157,7 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
             f"{_of(blind, good, 'job have')} no raw scores that this version can read, as records of an older one: "
             f"histograms and images are left out (first: {blind[0].record.job}). Run them again."
         )
-    unsure = [page for page in good if not page.record.intervals]
+    unsure = [page for page in good if page.result.measurement is None or not page.result.measurement.intervals]
     if unsure:
         said.append(
             f"{_of(unsure, good, 'job have')} no intervals, as records of an older version: nothing is known of how "

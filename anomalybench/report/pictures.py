@@ -18,9 +18,10 @@ from PIL import Image
 from scipy import ndimage
 
 from anomalybench.core.errors import DataError
+from anomalybench.evaluate.pixel import resize_map
 from anomalybench.report import heat, image_files
 from anomalybench.report.image_files import Place
-from anomalybench.vision.images import read_mask, read_rgb, resize_map
+from anomalybench.vision.images import read_mask, read_rgb
 
 _THUMB, _LARGE, _MAP = 112, 448, 64
 """Longest sides in pixels."""
@@ -83,7 +84,7 @@ def draw(sources: Mapping[Source, bool]) -> list[dict[str, Any]]:
         return list(threads.map(_picture, sources, sources.values()))
 
 
-def small_map(anomaly_map: NDArray[np.float16], limits: tuple[float, float]) -> dict[str, Any]:
+def small_map(anomaly_map: NDArray[np.float32], limits: tuple[float, float]) -> dict[str, Any]:
     """A map in at most 64 x 64 bytes, 0 to 255 over the display range, base64; the page colours them.
 
     With it goes the number of values beyond the range, of `n` in all.
@@ -96,7 +97,7 @@ def small_map(anomaly_map: NDArray[np.float16], limits: tuple[float, float]) -> 
             "beyond": heat.beyond(anomaly_map, limits), "n": anomaly_map.size}  # fmt: skip
 
 
-def boxes(anomaly_map: NDArray[np.float16], size: tuple[int, int]) -> list[list[int]]:
+def boxes(anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> list[list[int]]:
     """Found boxes (left, top, right, bottom) in thousandths of an image of that width and height."""
     width, height = _fitting(size, _LARGE)
     found = heat.found_boxes(resize_map(anomaly_map, (width, height)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomalybench.core import places
-from anomalybench.core.job import Record
+from anomalybench.core.record import Record
 
 MEAN = "mean"
 """Category of a row that is a mean over all of the dataset's categories."""

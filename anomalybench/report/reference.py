@@ -13,25 +13,25 @@ import pandas as pd
 
 from anomalybench.core import places
 from anomalybench.core.errors import StoreError, UsageError
-from anomalybench.core.job import Record
+from anomalybench.core.record import Record
+from anomalybench.evaluate import catalogue
 from anomalybench.report.leaderboard import Tables
 
 KEY = ["method", "dataset", "category", "protocol", "seed", "fold", "metric"]
-_RANKED = 0.02
-_RELATIVE = 0.05
-_TOLERANCES = dict.fromkeys(("auroc", "average_precision", "balanced_accuracy", "pixel_auroc", "aupro_30"), _RANKED)
-_SCALED = ("threshold", "oracle_threshold")
-"""Metrics on the scale of the scores: a share of the value is tolerated."""
+_TOLERANCES = {"threshold": catalogue.SCALED} | {
+    name: tolerance for name, metric in catalogue.METRICS.items() if (tolerance := metric.tolerance) is not None
+}
 _MADE_OF = ("anomalybench-vision", "torch", "torchvision", "timm", "numpy", "python", "machine", "git")
 
 
 def table(tables: Tables) -> pd.DataFrame:
     """One row per finished job and metric: what it is called, value and tolerance."""
     good = tables.by_category[tables.by_category["status"] == "ok"]
-    wide = good.melt(KEY[:-1], [*_TOLERANCES, *_SCALED], "metric", "value").dropna(subset="value")
+    wide = good.melt(KEY[:-1], [*_TOLERANCES], "metric", "value").dropna(subset="value")
     wide["value"] = wide["value"].astype(float).round(6)
-    scaled = (wide["value"].abs() * _RELATIVE).clip(lower=1e-3).round(6)
-    wide["tolerance"] = wide["metric"].map(_TOLERANCES).fillna(scaled)
+    wide["tolerance"] = [
+        round(_TOLERANCES[name].of(value), 6) for name, value in zip(wide["metric"], wide["value"], strict=True)
+    ]
     return _keyed(wide)
 
 

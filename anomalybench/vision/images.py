@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "is_deep_colour", "n_beyond",
-    "read_mask", "read_rgb", "resize_map", "stack", "upright_size",
+    "read_mask", "read_rgb", "stack", "upright_size",
 ]  # fmt: skip
 
 BITS = (8, 10, 12, 14, 16)
@@ -151,18 +151,6 @@ def read_mask(path: Path, expected_hash: str | None = None) -> NDArray[np.bool_]
     return brightest >= (128 if brightest.max() > 1 else 1)
 
 
-def resize_map(anomaly_map: NDArray[np.float16], size: tuple[int, int]) -> NDArray[np.float16]:
-    """Bring a map to (width, height) bilinearly, cell centres on cell centres as torch and OpenCV do."""
-    width, height = size
-    if anomaly_map.shape == (height, width):
-        return anomaly_map
-    rows, columns = _weights(anomaly_map.shape[0], height), _weights(anomaly_map.shape[1], width)
-    values = anomaly_map.astype(np.float32)
-    tall = values[rows[0]] * (1 - rows[2])[:, None] + values[rows[1]] * rows[2][:, None]
-    full = tall[:, columns[0]] * (1 - columns[2]) + tall[:, columns[1]] * columns[2]
-    return full.astype(np.float16)
-
-
 def stack(images: Images, size: int) -> "torch.Tensor":
     """Images resized to size x size (bilinear, aspect not kept): n x 3 x size x size, uint8."""
     import torch  # here, so that listing suites and checking files need not wait for it
@@ -182,10 +170,3 @@ def batches(images: Images, length: int) -> Iterator[Images]:
 
 def _without_alpha(image: Image.Image) -> Image.Image:
     return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
-
-
-def _weights(before: int, after: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Lower neighbour, upper neighbour and the upper one's weight for each new cell."""
-    place = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0, before - 1)
-    low = np.floor(place).astype(np.intp)
-    return low, np.minimum(low + 1, before - 1), (place - low).astype(np.float32)

@@ -9,7 +9,6 @@ itself and the file is written aside and renamed.
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anomalybench.core.files import sweep
+from anomalybench.core.files import sweep, write_aside
 
 FILE = "index.parquet"
 _ROWS = 1000
 _SCHEMA = pa.schema(
     [("folder", pa.string()), ("stamp", pa.string()), ("record", pa.large_binary()), ("drawn", pa.large_binary())],
-    {"anomalybench index": "1"},
+    {"anomalybench index": "2"},
 )
 
 
@@ -108,14 +107,8 @@ def _write(runs: Path, found: list[Row], drawn: Callable[[Path], bytes]) -> None
         values = [bytes(known[row.folder]) if row.folder in known else drawn(runs / row.folder) for row in found]
         columns = [list(column) for column in zip(*found, strict=True)] or [[]] * 3
         table = pa.table([*columns, values], schema=_SCHEMA)
-        sweep(runs, f".{FILE}.*")
-        handle, aside = tempfile.mkstemp(prefix=f".{FILE}.", dir=runs)
-        os.close(handle)
-        try:
+        sweep(runs, ".*.parquet")
+        with write_aside(runs / FILE, durable=False) as aside:
             pq.write_table(
                 table, aside, write_page_checksum=True, use_dictionary=False, compression="none", row_group_size=_ROWS
             )
-            Path(aside).chmod(0o644)
-            Path(aside).replace(runs / FILE)
-        finally:
-            Path(aside).unlink(missing_ok=True)

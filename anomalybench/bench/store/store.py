@@ -211,7 +211,9 @@ class Store:
         except (KeyError, ValueError) as error:
             raise StoreError(f"{file}: holds no maps ({error}).") from None
         if maps.codes.shape != (record.n_scores, *record.map_size):
-            raise StoreError(f"{file}: maps of {maps.codes.shape}, the record says {record.n_scores, *record.map_size}.")
+            raise StoreError(
+                f"{file}: maps of {maps.codes.shape}, the record says {record.n_scores, *record.map_size}."
+            )
         return maps
 
     def resamples(self, record: Record) -> dict[str, NDArray[np.float32]]:
