@@ -56,7 +56,8 @@ def encode(maps: Values) -> MapCodes:
 
 def decode(coded: MapCodes) -> Values:
     """The maps again, as float32."""
-    return coded.values[coded.codes]
+    maps: Values = coded.values[coded.codes]
+    return maps
 
 
 def counting_edges(values: Values) -> Values:
@@ -75,7 +76,7 @@ def counting_edges(values: Values) -> Values:
     steps = 1 + np.diff(more, prepend=0).astype(np.int64)
     within = np.arange(steps.sum()) - np.repeat(np.cumsum(steps) - steps, steps)
     places = np.r_[np.repeat(np.arange(gaps), steps) + within / np.repeat(steps, steps), gaps]
-    edges: Values = np.interp(places, np.arange(values.size), values).astype(np.float32)
+    edges: Values = np.asarray(np.interp(places, np.arange(values.size), values), np.float32)
     return edges
 
 
@@ -103,7 +104,8 @@ def _merged(starts: NDArray[np.intp], size: int) -> NDArray[np.intp]:
     above = np.r_[np.arange(1, _SINGLE), _SINGLE * np.exp(step * np.arange(CODES - _SINGLE))]
     ends = np.r_[starts[1:], size]
     first = np.searchsorted(ends, size - np.ceil(above[::-1]), "right")
-    return starts[np.unique(np.r_[0, first])]
+    kept: NDArray[np.intp] = starts[np.unique(np.r_[0, first])]
+    return kept
 
 
 def _coded(one: Values, lowest: Values) -> NDArray[np.uint16]:

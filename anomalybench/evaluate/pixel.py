@@ -159,8 +159,8 @@ class PixelCounts:
 
     def curves(self) -> Curves:
         """What the metrics are functions of."""
-        sums = (np.cumsum(bins[::-1]) for bins in (self.good, self.bad, self.overlap))
-        return Curves(*sums, np.array(self.regions, np.float64))
+        good, bad, overlap = (np.cumsum(bins[::-1]) for bins in (self.good, self.bad, self.overlap))
+        return Curves(good, bad, overlap, np.array(self.regions, np.float64))
 
     def _count(self, anomaly_map: Map, mask: Mask | None) -> None:
         if mask is not None and mask.shape != anomaly_map.shape:

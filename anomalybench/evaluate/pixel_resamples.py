@@ -98,5 +98,5 @@ def _stratified(weight: Weights, defective: NDArray[np.bool_]) -> Bins:
 
 
 def _curves(weight: Bins, merged: NDArray[np.float32], regions: Bins) -> Curves:
-    sums = (np.cumsum(weight @ counts, axis=1) for counts in merged)
-    return Curves(*sums, weight @ regions)
+    good, bad, overlap = (np.cumsum(weight @ counts, axis=1) for counts in merged)
+    return Curves(good, bad, overlap, weight @ regions)
