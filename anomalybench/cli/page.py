@@ -37,24 +37,21 @@ def report(
     from anomalybench.report import page
 
     store = Store(results)
-    folder = places.data(data)
-    records = chosen(store, wanted or [], folder, finished=False)
+    records = chosen(store, wanted or [], places.data(data), finished=False)
     names = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in wanted or []]
     file = out or page.place(store, "_".join(names or ["all"]))
     title = ", ".join(names or ["All results"])
-    page.write(title, records, store, file, max_images, [] if wanted else page.left_out(store), folder)
+    page.write(title, records, store, file, max_images, [] if wanted else page.left_out(store), data)
     _show(file, open_=open_)
 
 
-def write_after_run(
-    name: str, records: "list[Record]", store: "Store", *, open_: bool, folder: Path | None = None
-) -> None:
+def write_after_run(name: str, records: "list[Record]", store: "Store", *, open_: bool) -> None:
     """The page of a run that has just ended; a page that cannot be written is a warning, the results are there."""
     from anomalybench.report import page
 
     file = page.place(store, name)
     try:
-        page.write(name, records, store, file, None, (), folder)
+        page.write(name, records, store, file)
     except Exception as error:  # whatever a page may stumble over, the run went well and its results are stored
         console.warn(f"the report page was not written: {error}")
     else:

@@ -31,6 +31,13 @@ def test_pictures_come_from_the_data_folder_alone(store, put, tmp_path, outside)
         assert all("outside" in image["missing"] for image in images)
 
 
+def test_the_folder_that_is_named_is_the_only_one(store, put, tmp_path):
+    record = put(made.job("cam"))
+    assert all(pictured(record, store))
+    (tmp_path / "other").mkdir()
+    assert not any(pictured(record, store, folder=tmp_path / "other"))
+
+
 def test_masks_come_from_the_data_folder_alone(store, put, tmp_path):
     Image.new("L", (made.WIDTH, made.HEIGHT), 255).save(tmp_path / "secret.png")
     record = put(made.job("cam"))
@@ -41,7 +48,7 @@ def test_masks_come_from_the_data_folder_alone(store, put, tmp_path):
     assert not any("outline" in image for image in images)
 
 
-def test_a_results_folder_from_elsewhere_shows_no_image_of_this_machine(store, put, tmp_path):
+def test_a_results_folder_from_elsewhere_shows_no_image_of_this_machine(store, put, tmp_path, monkeypatch):
     elsewhere = {"platform": "Linux-1.0", "date": "2026-01-02T03:04:05+00:00"}
     record = put(made.job("cam"), environment=elsewhere)
     data = data_of(written([record], store))
@@ -50,6 +57,8 @@ def test_a_results_folder_from_elsewhere_shows_no_image_of_this_machine(store, p
     assert "--data DIR" in data["notices"][0]
     assert all(pictured(record, store, folder=tmp_path / "data")), "the reader has named the folder"
     assert not any(pictured(record, store, folder=tmp_path / "results"))
+    monkeypatch.setenv("ANOMALYBENCH_DATA", str(tmp_path))
+    assert all(pictured(record, store)), "the reader's usual data folder holds them"
 
 
 @pytest.mark.parametrize("root", ["/", "~", "~/.."])
