@@ -127,6 +127,6 @@ def _print_defects(jobs: "pd.DataFrame") -> None:
         out.print(f"Judged right by defect type, too wide for here: see the page ({plain('; '.join(wide))}).")
 
 
-def _folded(name: str, width: int = 9) -> str:
+def _folded(name: str, width: int = 11) -> str:
     """A method's name in lines that are no wider than a column of numbers needs."""
     return "\n".join(name[i : i + width] for i in range(0, len(name), width))

@@ -29,10 +29,10 @@ def report(
     from anomalybench.core import places
     from anomalybench.report import page
 
-    store, folder = existing(results), places.data(data)
-    found = chosen(store, wanted or [], folder, finished=False)
+    store = existing(results)
+    found = chosen(store, wanted or [], places.data(data), finished=False)
     names = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in wanted or []]
     file = out or page.place(store, "_".join(names or ["all"]))
     title = ", ".join(names or ["All results"])
-    page.write(title, found, store, file, max_images, [] if wanted else page.left_out(store), folder)
+    page.write(title, found, store, file, max_images, [] if wanted else page.left_out(store), data)
     console.show_page(file, open_=open_)

@@ -105,8 +105,7 @@ def _write_page(session: "Session", results: "list[Result]", outputs: "Outputs",
 
     file = page.place(session.store, session.suite.name)
     try:
-        folder = session.tables.source.data
-        page.write(session.suite.name, results, session.store, file, folder=folder, tables=outputs.tables)
+        page.write(session.suite.name, results, session.store, file, tables=outputs.tables)
     except Exception as error:  # whatever a page may stumble over, the run went well and its results are stored
         console.warn(f"the report page was not written: {error}")
     else:

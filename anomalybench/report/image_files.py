@@ -9,6 +9,7 @@ import platform
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from anomalybench.core import places
 from anomalybench.core.errors import DataError
 from anomalybench.core.record import Record
 
@@ -35,16 +36,17 @@ def place(record: Record, data: Path | None = None) -> Place:
 
     Args:
         record: What a job left, on this machine or another.
-        data: The data folder, as the reader names it.
+        data: The data folder that the reader names: nothing else may be read. Without one, the record's own folder may,
+            if the job ran on this machine or if `ANOMALYBENCH_DATA` holds that folder.
     """
     if not record.root:
         return NOWHERE
     root = Path(record.root)
     if data is not None:
-        inside = root.resolve().is_relative_to(data.resolve())
-        return Place(str(root if inside else _moved(root, data)), str(data))
-    here = record.environment.get("host") == platform.node()
-    return Place(str(root), str(root)) if here and _is_data_folder(root) else NOWHERE
+        return Place(str(root if _inside(root, data) else _moved(root, data)), str(data))
+    here, usual = record.environment.get("host") == platform.node(), places.data(None)
+    own = (here and _is_data_folder(root)) or (usual is not None and _inside(root, usual))
+    return Place(str(root), str(root)) if own else NOWHERE
 
 
 def locate(where: Place, path: str) -> Path:
@@ -58,12 +60,16 @@ def locate(where: Place, path: str) -> Path:
     relative = PurePosixPath(path)
     file = Path(where.root) / relative
     try:
-        inside = file.resolve().is_relative_to(Path(where.allowed).resolve())
+        inside = _inside(file, Path(where.allowed))
     except (OSError, ValueError, RuntimeError):  # a name with a zero byte, a circle of links
         raise DataError(f"{path}: cannot be read. Replace or remove it.") from None
     if relative.is_absolute() or ".." in relative.parts or not inside:
         raise DataError(f"{path} lies outside the data folder {where.allowed}. {HINT}")
     return file
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _moved(root: Path, data: Path) -> Path:

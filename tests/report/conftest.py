@@ -13,6 +13,18 @@ NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)> '\"& 🐛 " + "y"
 METHODS = ("cam", "patchcore", "external:theirs", "random")
 
 
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def put(store, tmp_path):
+    """Stores a job of 8 + 8 test images."""
+    images = made.draw_images(tmp_path / "data", "bolt", 16)
+    return lambda job, **changes: made.put(store, tmp_path / "data", job, images, **changes)
+
+
 @pytest.fixture(scope="session")
 def nasty():
     """A name that means harm."""
