@@ -8,7 +8,7 @@ from PIL import Image
 
 from anomalybench.bench.store import Outcome
 from anomalybench.core.job import Choice, Costs, Counts, Job, Record
-from anomalybench.evaluate import image_metrics, statistics
+from anomalybench.evaluate import image_metrics, uncertainty
 
 WIDTH, HEIGHT = 48, 40
 DEFECTS = ("crack", "stain")
@@ -48,16 +48,16 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
     table["score"] = rng.normal(table["label"] * gap).round(3)
     threshold = gap / 2
     measured = image_metrics.measure(tested(table)["score"], test["label"], threshold)
-    resamples = statistics.resample(
-        tested(table)["score"], test["label"], threshold, statistics.weights(list(test["path"]))
+    resamples = uncertainty.resample(
+        tested(table)["score"], test["label"], threshold, uncertainty.weights(list(test["path"]))
     )
     counts = (measured.tp, measured.fn, measured.fp, measured.tn)
     intervals = {}
     for name, values in resamples.items():
         value = getattr(measured, name)
-        error = statistics.standard_error(value, values, measured.tp + measured.fn, measured.fp + measured.tn)
-        intervals[name] = tuple(statistics.interval(value, error))
-    intervals["balanced_accuracy"] = tuple(statistics.balanced_accuracy_interval(*counts))
+        error = uncertainty.standard_error(value, values, measured.tp + measured.fn, measured.fp + measured.tn)
+        intervals[name] = tuple(uncertainty.interval(value, error))
+    intervals["balanced_accuracy"] = tuple(uncertainty.balanced_accuracy_interval(*counts))
     record = Record(
         job=job, status="ok", supervision="normals", root=str(data), fingerprint="f" * 16, threshold=threshold,
         threshold_rule="youden", metrics=asdict(measured), intervals=intervals,

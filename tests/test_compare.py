@@ -109,8 +109,9 @@ def test_slips_are_refused(cli, pair, arguments, words):
 
 
 def test_nothing_to_compare_is_said(cli, ran, tmp_path):
-    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "Run some first")
-    cli("compare", "a", "b", "--results", tmp_path / "gone").assert_refused("'a'", "Known: none.")
+    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "no such folder", "--results DIR")
+    (tmp_path / "empty").mkdir()
+    cli("compare", "a", "b", "--results", tmp_path / "empty").assert_refused("'a'", "Known: none.")
     cli("compare", "--results", ran("random")).assert_refused("two methods on the same images")
 
 
@@ -142,7 +143,7 @@ def test_records_of_an_older_version_are_shown_and_nothing_is_concluded(cli, pai
         file.write_text(json.dumps(record))
     result = cli("compare", "--results", pair)
     assert result.exit_code == 0
-    assert "brightest and random: nothing can be said; their records hold no resamples. Run them again." in result.text
+    assert "brightest and random: nothing can be concluded; their records hold no resamples. Run them again." in result.text
     assert "nan" not in result.text
     assert "-1.000" not in result.text
     (ground,) = verdicts.grounds(Store(pair), None, None, [], "auroc")

@@ -22,7 +22,7 @@ from anomalybench.core.errors import DataError
 from anomalybench.core.job import Counts, Job, Record
 from anomalybench.core.method import Prediction
 from anomalybench.core.split import Split
-from anomalybench.evaluate import image_metrics, sanity, statistics
+from anomalybench.evaluate import image_metrics, sanity, uncertainty
 from anomalybench.evaluate.thresholds import RULES, NormalQuantile, Rule, Youden
 
 Metrics = dict[str, int | float | None]
@@ -69,8 +69,8 @@ def measure(base: Record, table: Table, split: Split, rule: Rule, prediction: Pr
     threshold = rule.fit(known["score"], known["label"])
     measured = image_metrics.measure(test["score"], test["label"], threshold)
     keys = _keys(base.job, split.test)
-    weight = statistics.weights(keys)
-    resamples = statistics.resample(test["score"], test["label"], threshold, weight)
+    weight = uncertainty.weights(keys)
+    resamples = uncertainty.resample(test["score"], test["label"], threshold, weight)
     located = localise.Located()
     if maps is not None:
         called = (test["score"] > threshold).to_numpy()
@@ -146,8 +146,8 @@ def _intervals(
     tp, fn, fp, tn = confusion
     for name, values in resamples.items():
         if (estimate := metrics.get(name)) is not None:
-            found[name] = statistics.interval(estimate, statistics.standard_error(estimate, values, tp + fn, fp + tn))
-    found["balanced_accuracy"] = statistics.balanced_accuracy_interval(*confusion)
+            found[name] = uncertainty.interval(estimate, uncertainty.standard_error(estimate, values, tp + fn, fp + tn))
+    found["balanced_accuracy"] = uncertainty.balanced_accuracy_interval(*confusion)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
 
 

@@ -40,7 +40,7 @@ class Outcome:
         record: Its record.
         scores: One row per calibration and test image: path, split, label, defect, score; None if it failed.
         maps: Anomaly maps in the order of `scores`, n x h x w; None for a method without maps.
-        resamples: Metrics in every resample of the test images: see `evaluate.statistics`.
+        resamples: Metrics in every resample of the test images: see `evaluate.uncertainty`.
     """
 
     record: Record

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _NAMED = 6
 _CAPTION = (
     "positive = anomalous; oracle = best threshold picked on test, a bound and not a result; small numbers = 95 % "
-    "interval over test images;\n= after a name: cannot be told from the best; below floor: no better than random, "
-    "brightness or pixel_knn"
+    "interval over test images;\n= after a name: tied with the best; not above a floor: not shown to be better than "
+    "random, brightness and pixel_knn"
 )
 _NAME_WIDTH = 30
 _SHOWN = {
@@ -67,7 +67,7 @@ def print_jobs(jobs: "list[Job]") -> None:
 
 
 def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
-    """The leaderboard's main columns, with a mark at the ROC AUC of what is tied with the best or below a floor."""
+    """The leaderboard's main columns, with a mark at the ROC AUC of what is tied with the best or not above a floor."""
     import pandas as pd
 
     shown = table(*_SHOWN.values(), caption=_CAPTION)
@@ -75,7 +75,7 @@ def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
     for row in leaderboard.to_dict("records"):
         cells = ["" if pd.isna(row[name]) else _number(row[name]) for name in _SHOWN]
         cells[0] += " =" if row["tied_with_best"] is True else ""
-        cells[0] += " [red]below floor[/]" if row["below_floor"] is True else ""
+        cells[0] += " [red]not above a floor[/]" if row["above_floors"] is False else ""
         for metric in ("auroc", "balanced_accuracy"):
             if not pd.isna(low := row[f"{metric}_low"]):
                 limits = f" [dim]{low:.3f}-{row[f'{metric}_high']:.3f}[/]"

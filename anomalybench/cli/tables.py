@@ -70,7 +70,7 @@ def compare(
     protocol: Annotated[str | None, typer.Option(help="Only this protocol.")] = None,
     results: ResultsOption = RESULTS,
 ) -> None:
-    """Compare methods on the same test images: differences with intervals, p-values, and what they allow to say.
+    """Compare methods on the same test images: differences with intervals, p-values, and what you may conclude.
 
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """

@@ -30,7 +30,7 @@ FLOORS = ("random", "brightness", "pixel_knn")
 """Methods that nothing worth its cost may fail to beat."""
 SUMMARY_COLUMNS = [
     "method", "supervision", "dataset", "protocol", "status", "n_categories", *_MEANS, *_COSTS, *_LIMITS,
-    "tied_with_best", "below_floor", *_PIXELS, "published", "n_notes", "positive",
+    "not_ranked", "tied_with_best", "above_floors", *_PIXELS, "published", "n_notes", "positive",
 ]  # fmt: skip
 _METRICS = [
     "auroc", "average_precision", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "fpr",
@@ -167,7 +167,7 @@ def _limits(record: Record) -> dict[str, float]:
 def summary(
     jobs: pd.DataFrame, resamples: Resamples, said: Mapping[Any, str | None] = MappingProxyType({})
 ) -> pd.DataFrame:
-    """One row per method and dataset, from the table of jobs or a part of it.
+    """One row per method and dataset, from the table of jobs or a part of it; what is not ranked comes last.
 
     Args:
         jobs: Rows of `Tables.by_category`.
@@ -179,18 +179,24 @@ def summary(
         groups = {str(method): group for method, group in shared.groupby("method", sort=True)}
         good = {method: group[group["status"] == "ok"] for method, group in groups.items()}
         ties = comparison.tied_with_best(good, "auroc", resamples)
+        why = comparison.unranked(good, "auroc", resamples)
         found = [
             {**_summary_row(group, good[method], resamples), "method": method, "dataset": ground[0],
-             "protocol": ground[1], "published": said.get((method, *ground)), "tied_with_best": ties[method]}
+             "protocol": ground[1], "published": said.get((method, *ground)), "tied_with_best": ties[method],
+             "not_ranked": why.get(method)}
             for method, group in groups.items()
         ]  # fmt: skip
         floors = [good[method] for method in groups if is_floor(method)]
-        below = {m: comparison.below(good[m], floors, "auroc", resamples) for m in groups if not is_floor(m)}
-        rows += [{**row, "below_floor": below.get(row["method"])} for row in found]
-    table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
-    return table.sort_values(
-        ["dataset", "protocol", "auroc", "method"], ascending=[True, True, False, True], ignore_index=True
-    )
+        above = {m: comparison.above(good[m], floors, "auroc", resamples) for m in groups if not is_floor(m)}
+        rows += [{**row, "above_floors": above.get(row["method"])} for row in found]
+    rows.sort(key=_order)
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[str, str, bool, float, str]:
+    """Ranked ones first, best first; what has no ROC AUC last."""
+    value = -math.inf if math.isnan(row["auroc"]) else row["auroc"]
+    return row["dataset"], row["protocol"], row["not_ranked"] is not None, -value, row["method"]
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:

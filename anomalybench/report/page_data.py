@@ -112,7 +112,7 @@ def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], 
         "intervals": {name: _interval(good, name, resamples) for name in SURE if good[name].notna().any()},
         "costs": {name: leaderboard.mean_of_means(good, name) for name in _COSTS},
         "tied": row["tied_with_best"],
-        "below": row["below_floor"],
+        "below": None if row["above_floors"] is None else not row["above_floors"],
         "published": [{"metric": p.metric, "value": p.value, "source": p.source} for p in said],
         "errors": errors.drop_duplicates().to_dict("records"),
     }
