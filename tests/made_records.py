@@ -53,8 +53,8 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
     )
     counts = (measured.tp, measured.fn, measured.fp, measured.tn)
     intervals = {}
-    for name, values in resamples.items():
-        value = getattr(measured, name)
+    for name in ("auroc", "average_precision", "balanced_accuracy"):
+        value, values = getattr(measured, name), resamples[name]
         error = uncertainty.standard_error(value, values, measured.tp + measured.fn, measured.fp + measured.tn)
         intervals[name] = tuple(uncertainty.interval(value, error))
     intervals["balanced_accuracy"] = tuple(uncertainty.balanced_accuracy_interval(*counts))

@@ -13,8 +13,8 @@ import pandas as pd
 
 from anomalybench.core.job import Choice, Job, Record
 from anomalybench.report import comparison, published
-from anomalybench.report.comparison import Resamples
 from anomalybench.report.files import write_text
+from anomalybench.report.joint import Resamples
 
 _MEANS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
 _PIXELS = ["pixel_auroc", "aupro_30", "aupro_05", "pixel_ap", "pointing_game", "box_iou"]
@@ -42,7 +42,7 @@ JOB_COLUMNS = [
     "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
     "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *_METRICS, *_PIXELS, *_MORE_PIXELS,
     *_JOB_LIMITS, "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "published", "notes", "positive", "job",
-    "error",
+    "fingerprint", "error",
 ]  # fmt: skip
 
 
@@ -147,6 +147,7 @@ def _row(record: Record) -> dict[str, Any]:
         "notes": "; ".join(record.notes) or None,
         "positive": "anomalous",
         "job": record.job.id,
+        "fingerprint": record.fingerprint,
         "error": record.error,
         **counts,
         **record.metrics,

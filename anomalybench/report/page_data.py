@@ -12,8 +12,8 @@ from anomalybench import __version__
 from anomalybench.bench.store import Store
 from anomalybench.core.job import Record
 from anomalybench.report import comparison, job_data, leaderboard, pictures, published
-from anomalybench.report.comparison import Resamples
 from anomalybench.report.job_data import JobPage
+from anomalybench.report.joint import Resamples
 from anomalybench.report.leaderboard import Tables
 from anomalybench.report.pictures import Limits
 from anomalybench.report.published import Published

@@ -72,7 +72,8 @@ def test_numbers_are_those_of_the_leaderboard(store, put):
         for name in ("auroc", "balanced_accuracy"):
             limits = [expected[f"{name}_low"], expected[f"{name}_high"]]
             assert row["intervals"][name] == pytest.approx(limits, abs=1e-6)
-        assert (row["tied"], row["below"]) == (expected["tied_with_best"], expected["below_floor"])
+        above = expected["above_floors"]
+        assert (row["tied"], row["below"]) == (expected["tied_with_best"], None if above is None else not above)
     assert [job["kind"] for job in data["jobs"]] == ["ours", "ours", "floor"]
 
 
