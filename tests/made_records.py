@@ -9,7 +9,7 @@ from PIL import Image
 from anomalybench.bench.store import Outcome
 from anomalybench.core.job import Choice, Costs, Counts, Job, Record
 from anomalybench.core.files import none_for_nan
-from anomalybench.evaluate import catalogue, statistics
+from anomalybench.evaluate import catalogue, uncertainty
 
 WIDTH, HEIGHT = 48, 40
 DEFECTS = ("crack", "stain")
@@ -49,16 +49,16 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
     table["score"] = rng.normal(table["label"] * gap).round(3)
     threshold = gap / 2
     measured = catalogue.measure_image(tested(table)["score"], test["label"], threshold)
-    resamples = statistics.resample(
-        tested(table)["score"], test["label"], threshold, statistics.weights(list(test["path"]))
+    resamples = uncertainty.resample(
+        tested(table)["score"], test["label"], threshold, uncertainty.weights(list(test["path"]))
     )
     tp, fn, fp, tn = (measured[name] for name in ("tp", "fn", "fp", "tn"))
     intervals = {}
-    for name, values in resamples.items():
-        value = measured[name]
-        error = statistics.standard_error(value, values, tp + fn, fp + tn)
-        intervals[name] = tuple(statistics.interval(value, error))
-    intervals["balanced_accuracy"] = tuple(statistics.balanced_accuracy_interval(tp, fn, fp, tn))
+    for name in ("auroc", "average_precision", "balanced_accuracy"):
+        value, values = measured[name], resamples[name]
+        error = uncertainty.standard_error(value, values, tp + fn, fp + tn)
+        intervals[name] = tuple(uncertainty.interval(value, error))
+    intervals["balanced_accuracy"] = tuple(uncertainty.balanced_accuracy_interval(tp, fn, fp, tn))
     record = Record(
         job=job, status="ok", supervision="normals", root=str(data), fingerprint="f" * 16, threshold=threshold,
         threshold_rule="youden", metrics=none_for_nan(measured), intervals=intervals,

@@ -109,8 +109,9 @@ def test_slips_are_refused(cli, pair, arguments, words):
 
 
 def test_nothing_to_compare_is_said(cli, ran, tmp_path):
-    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "Run some first")
-    cli("compare", "a", "b", "--results", tmp_path / "gone").assert_refused("'a'", "Known: none.")
+    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "no such folder", "--results DIR")
+    (tmp_path / "empty").mkdir()
+    cli("compare", "a", "b", "--results", tmp_path / "empty").assert_refused("'a'", "Known: none.")
     cli("compare", "--results", ran("random")).assert_refused("two methods on the same images")
 
 
@@ -132,6 +133,33 @@ def test_results_that_cannot_be_written_are_refused(cli, ran):
     cli("compare", "--results", results).assert_refused("figures", "--results DIR")
 
 
+def test_a_single_category_is_said_in_plain_words(acme, cli, tmp_path):
+    on = ["--dataset", "stripes", "--categories", "fine", "--results", tmp_path]
+    for method in ("brightest", "random"):
+        assert cli("run", "--methods", method, *on).exit_code == 0
+    text = cli("compare", "--results", tmp_path).text
+    assert "1 categories" not in text
+    assert "One category: this holds for images like these" in text
+
+
+def test_results_on_other_images_of_the_same_name_are_kept_apart(cli, pair):
+    def other_images(folder):
+        file = folder / "record.json"
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"fingerprint": "0" * 16}))
+
+    folders = [file.parent for file in pair.rglob("record.json") if "/random/" in str(file)]
+    other_images(folders[0])
+    result = cli("compare", "--results", pair)
+    assert result.exit_code == 0, result.text
+    assert "Results on different images under one name are kept apart" in result.text
+    (ground,) = verdicts.grounds(Store(pair), None, None, [], "auroc")
+    assert [one.whole.n_categories for one in ground.pairs] == [1]
+    for folder in folders[1:]:
+        other_images(folder)
+    cli("compare", "--results", pair).assert_refused("two methods on the same images")
+
+
 def test_records_of_an_older_version_are_shown_and_nothing_is_concluded(cli, pair):
     for file in pair.rglob("record.json"):
         (file.parent / "resamples.npz").unlink()
@@ -142,7 +170,7 @@ def test_records_of_an_older_version_are_shown_and_nothing_is_concluded(cli, pai
         file.write_text(json.dumps(record))
     result = cli("compare", "--results", pair)
     assert result.exit_code == 0
-    assert "brightest and random: nothing can be said; their records hold no resamples. Run them again." in result.text
+    assert "brightest and random: nothing can be concluded; their records hold no resamples" in result.text
     assert "nan" not in result.text
     assert "-1.000" not in result.text
     (ground,) = verdicts.grounds(Store(pair), None, None, [], "auroc")

@@ -1,4 +1,4 @@
-"""What a result depends on besides its job: versions, the machine, the commit, and the command and time it came from."""
+"""What a result depends on besides its job: versions, machine, commit, and the command and time it came from."""
 
 import platform
 import shlex

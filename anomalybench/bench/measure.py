@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalybench.bench import localise
+from anomalybench.bench.suite import FLOORS
 from anomalybench.core import parameters
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import DataError
@@ -22,8 +23,7 @@ from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Measurement
-from anomalybench.evaluate import catalogue, image, sanity, thresholds
-from anomalybench.evaluate import statistics as uncertainty
+from anomalybench.evaluate import catalogue, image, sanity, thresholds, uncertainty
 from anomalybench.evaluate.thresholds import RULES, Rule
 
 MEASURE_VERSION = 1
@@ -71,7 +71,7 @@ def check_test(job: Job, split: Split) -> None:
 
 
 def threshold_rule(choice: Choice | None, job: Job, labels: Sequence[int]) -> Rule:
-    """The rule asked for, or the default one for the labels of the calibration part; DataError if these are not enough."""
+    """The rule asked for, or the default one for what calibration holds; DataError if its labels are not enough."""
     normal, anomalous = (sum(label == kind for label in labels) for kind in (NORMAL, ANOMALOUS))
     if choice is None:
         rule = thresholds.default_rule(normal, anomalous)
@@ -115,7 +115,7 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
     weight = uncertainty.weights(keys)
     metrics = none_for_nan(catalogue.measure_image(test["score"], test["label"], threshold))
     fast = uncertainty.resample(test["score"], test["label"], threshold, weight)
-    resamples: Arrays = dict(catalogue.resample_image(test["score"], test["label"], threshold, weight, fast))
+    resamples: Arrays = {**fast, **catalogue.resample_image(test["score"], test["label"], threshold, weight, fast)}
     if scored.maps is not None:
         called = (test["score"] > threshold).to_numpy()
         located = localise.measure(scored.root, items, scored.maps[-len(items) :], called, weight)
@@ -133,7 +133,7 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
         accuracy_by_defect=image.accuracy_by_defect(test["score"], test["label"], list(test["defect"]), threshold),
         intervals=_intervals(metrics, resamples, _objects(items, keys, metrics)),
         sanity=checks.as_dict(),
-        notes=(*_remarks(rule, known), *sanity.remarks(checks, metrics["auroc"] or math.nan)),
+        notes=(*_remarks(rule, known), *_suspicions(checks, metrics["auroc"], items, scored.job)),
     )
     return Measured(measurement, resamples)
 
@@ -148,8 +148,8 @@ def named(measured: Measured, before: Mapping[str, NDArray[np.floating[Any]]]) -
     rule = measured.measurement.name
     own = f"@{rule}"
     kept: Arrays = {name: values for name, values in before.items() if not name.endswith(own)}
-    for name, values in measured.resamples.items():
-        values = values.astype(np.float32)
+    for name, drawn in measured.resamples.items():
+        values = drawn.astype(np.float32)
         if rule == "default" or name not in kept:
             kept[name] = values
         elif not np.array_equal(kept[name], values, equal_nan=True):
@@ -197,6 +197,12 @@ def _intervals(
             found[name] = uncertainty.interval(estimate, error)
     found["balanced_accuracy"] = uncertainty.balanced_accuracy_interval(tp, fn, fp, tn)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
+
+
+def _suspicions(checks: sanity.Sanity, auroc: float | None, items: Sequence[Item], job: Job) -> list[str]:
+    fewest = min(count(items, NORMAL), count(items, ANOMALOUS))
+    known = math.nan if auroc is None else auroc
+    return sanity.remarks(checks, known, fewest=fewest, floor=job.method.name in FLOORS)
 
 
 def _remarks(rule: Rule, known: pd.DataFrame) -> list[str]:

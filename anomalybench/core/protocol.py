@@ -46,8 +46,8 @@ class Protocol(ABC):
 
     Attributes:
         folds_need_items: The names of its folds depend on the items.
-        trains_on_defects: It puts defects into the train part where there are enough of them; where it does not, methods
-            that learn from labels are skipped.
+        trains_on_defects: It puts defects into the train part where there are enough; where it does not, methods that
+            learn from labels are skipped.
     """
 
     folds_need_items: ClassVar[bool] = False

@@ -179,7 +179,7 @@ class Record(BaseModel):
         return self.status != "failed" and self.job.id == job.id and agree
 
     def measured(self, options: MeasureOptions, version: int) -> bool:
-        """Whether what is asked for was measured, by formulas of this version; nothing is, of a job that came to nothing."""
+        """Whether all that is asked for was measured by formulas of this version, or nothing can be."""
         if self.status != "ok":
             return True
         explained = not options.explain or (self.explanation is not None and self.explanation.images >= options.explain)

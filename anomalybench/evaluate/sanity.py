@@ -11,6 +11,8 @@ from scipy import stats
 PERMUTATIONS = 200
 _SUSPICIOUS = 0.01
 _INVERTED = 0.4
+ENOUGH = 10
+"""Fewest test images of each class on which inverted scores are noted."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,23 @@ def check(
     )
 
 
-def remarks(found: Sanity, auroc: float) -> list[str]:
-    """What is suspicious, in words; empty where nothing is."""
+def remarks(found: Sanity, auroc: float, *, fewest: int = ENOUGH, floor: bool = False) -> list[str]:
+    """What is suspicious, in words; empty where nothing is.
+
+    Args:
+        found: From `check`.
+        auroc: ROC AUC of the test images.
+        fewest: Test images of the smaller class; below `ENOUGH` scores are never called inverted, below 2 nothing is
+            said of shuffled labels.
+        floor: Whether the method is a floor: it knows nothing of defects, so it may well lie below .5.
+    """
     said: list[str] = []
-    if auroc < _INVERTED and found.permutation_p > 1 - _SUSPICIOUS:
+    if auroc < _INVERTED and found.permutation_p > 1 - _SUSPICIOUS and fewest >= ENOUGH and not floor:
         said.append(f"scores look inverted: ROC AUC {auroc:.3f}, although higher must mean more anomalous")
-    if abs(found.shuffled_auroc - 0.5) > 0.1:
-        said.append(f"with shuffled labels the ROC AUC is {found.shuffled_auroc:.3f} instead of .5: too few images?")
+    if abs(found.shuffled_auroc - 0.5) > 0.1 and fewest > 1:
+        said.append(
+            f"with shuffled labels the ROC AUC is {found.shuffled_auroc:.3f} instead of .5: the measuring fails"
+        )
     for kind, p in (("normal", found.ks_normal_p), ("anomalous", found.ks_anomalous_p)):
         if p < _SUSPICIOUS:
             said.append(

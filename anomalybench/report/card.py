@@ -44,7 +44,7 @@ def cell(value: object) -> str:
 
 
 def command(result: Result) -> str:
-    """What to type to reproduce this very result, whatever the defaults are by then; it runs all folds of a protocol."""
+    """What to type to reproduce this very result, whatever the defaults are by then; it runs all folds."""
     record, job = result.record, result.record.job
     threshold = None if result.measurement is None else result.measurement.choice
     name = job.method.name

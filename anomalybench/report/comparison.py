@@ -1,26 +1,24 @@
-"""How sure the tables are: means with intervals, and differences between methods on the same images.
+"""How sure the tables are: means with intervals, differences between methods on the same images, and who is ranked."""
 
-Within a category, the metric of each resample is averaged over folds and seeds; an image that several of them test has
-the same weight in all. Categories share no image, so the variances of their means add up.
-"""
-
-import functools
-import itertools
 import math
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from anomalybench.evaluate import statistics
-from anomalybench.evaluate.statistics import Interval, Ranking
+from anomalybench.evaluate import paired_tests, uncertainty
+from anomalybench.evaluate.paired_tests import Ranking
+from anomalybench.evaluate.uncertainty import LEVEL, Interval
+from anomalybench.report import joint
+from anomalybench.report.joint import Objects, Place, Resamples, Rows
 
-Resamples = Callable[[str, str], NDArray[np.floating] | None]
-"""The metric of a job, by job id and metric's name, in every resample of its test images; None where there are none."""
+MINIMUM = 5
+"""Fewest defective and normal test objects of a category, in all folds together, on which methods are ranked.
+
+With fewer, chance alone does too well: a method that knows nothing reaches a ROC AUC of 1 on 1 defective and 5 normal
+images in 17 % of trials, on 3 and 5 in 1.8 %, on 5 and 5 in 0.4 %.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Difference:
         b: Value of b.
         value: a - b.
         interval: 95 % interval of the difference.
-        p: Two-sided p-value of the paired bootstrap.
+        p: Two-sided p-value of the paired test.
         n_categories: How many categories both have.
     """
 
@@ -44,13 +42,26 @@ class Difference:
     n_categories: int
 
 
+_NOTHING = Difference(math.nan, math.nan, math.nan, Interval(math.nan, math.nan), math.nan, 0)
+
+
 def mean_interval(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> Interval:
     """Interval of the mean over categories of the means over folds and seeds, for finished jobs of one method.
 
     The distances of each category's own limits add up in quadrature, each side for itself (Zou and Donner 2008), so
-    that a category without any mistake widens the interval downwards only.
+    that a category without any mistake widens the interval downwards only. With several seeds both sides grow as the
+    standard error does by the method's training.
     """
-    return _mean_interval([_limits(one, metric, resamples) for one in _by_category(jobs, metric).values()])
+    places = joint.by_place(jobs, metric)
+    if not places:
+        return Interval(math.nan, math.nan)
+    limits = [_limits(rows, metric, resamples) for rows in places.values()]
+    mean, wider = math.fsum(map(joint.mean, places.values())) / len(places), _training(places, metric, resamples)
+    pairs = list(zip(places.values(), limits, strict=True))
+    down = math.hypot(*(joint.mean(rows) - limit.low for rows, limit in pairs)) / len(places)
+    up = math.hypot(*(limit.high - joint.mean(rows) for rows, limit in pairs)) / len(places)
+    low, high = np.clip([mean - wider * down, mean + wider * up], 0, 1)  # NaN stays NaN
+    return Interval(float(low), float(high))
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resamples) -> Difference:
@@ -62,50 +73,91 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resampl
         metric: A column of theirs.
         resamples: Where to find the metric's resamples.
     """
-    return _difference(_by_category(a, metric), _by_category(b, metric), lambda one: _category(one, metric, resamples))
+    return _difference(joint.by_place(a, metric), joint.by_place(b, metric), metric, resamples)
 
 
 def by_category(a: pd.DataFrame, b: pd.DataFrame, metric: str, resamples: Resamples) -> dict[str, Difference]:
     """`difference` for each category that both methods have, p-values adjusted by Holm."""
-    names = sorted(set(a["category"]) & set(b["category"]))
-    found = {n: difference(a[a["category"] == n], b[b["category"] == n], metric, resamples) for n in names}
-    found = {name: d for name, d in found.items() if d.n_categories}
-    adjusted = statistics.holm([d.p for d in found.values()])
-    return {
-        name: Difference(d.a, d.b, d.value, d.interval, p, 1)
-        for (name, d), p in zip(found.items(), adjusted, strict=True)
+    one, other = joint.by_place(a, metric), joint.by_place(b, metric)
+    found = {
+        place: _difference({place: one[place]}, {place: other[place]}, metric, resamples)
+        for place in sorted(one.keys() & other.keys())
     }
+    found = {place: d for place, d in found.items() if d.n_categories}
+    adjusted = paired_tests.holm([d.p for d in found.values()])
+    names = labels(found)
+    return {names[place]: replace(d, p=p) for (place, d), p in zip(found.items(), adjusted, strict=True)}
 
 
-def tied_with_best(groups: dict[str, pd.DataFrame], metric: str, resamples: Resamples) -> dict[str, bool | None]:
-    """Which methods cannot be told from the best one, at 5 %; None where nothing is known.
+def labels(places: Mapping[Place, object]) -> dict[Place, str]:
+    """Names of places: the category, and the beginning of the fingerprint where categories of one name differ in it."""
+    names = [place.category for place in places]
+    return {p: p.category if names.count(p.category) == 1 else f"{p.category} ({p.fingerprint[:8]})" for p in places}
 
-    Holm's adjustment is over all pairs, as the best is picked by the very numbers that are compared: over the best's
-    pairs alone, one of ten equally good methods would be set apart in 11 % of benchmarks.
+
+def unranked(groups: Mapping[str, pd.DataFrame], metric: str, resamples: Resamples) -> dict[str, str]:
+    """Why methods are not ranked, in words; those that are ranked are left out.
+
+    Ranked is what has the metric in every category in which some method has it, with at least `MINIMUM` test objects of
+    each class: a mean over the easy categories alone would rank first.
 
     Args:
         groups: Finished jobs by method, of one dataset and protocol.
-        metric: What is compared; the best is the one with the highest mean among those with most categories.
+        metric: What they are ranked by.
+        resamples: Where to find its resamples.
+    """
+    done = {name: joint.by_place(jobs, metric) for name, jobs in groups.items()}
+    every = set().union(*done.values())
+    found = {}
+    for name, rows in done.items():
+        few = _too_few(rows, resamples)
+        if not rows:
+            found[name] = f"no {metric}"
+        elif len(rows) < len(every):
+            found[name] = f"only {len(rows)} of {len(every)} categories"
+        elif few is not None:
+            found[name] = few
+    return found
+
+
+def too_few(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> str | None:
+    """Which class has too few test images for a verdict, in words; None where there are enough, or nobody knows."""
+    return _too_few(joint.by_place(jobs, metric), resamples)
+
+
+def tied_with_best(groups: Mapping[str, pd.DataFrame], metric: str, resamples: Resamples) -> dict[str, bool | None]:
+    """Which methods may be the best one, at 5 %; None where nothing is known or the method is not ranked.
+
+    Args:
+        groups: Finished jobs by method, of one dataset and protocol.
+        metric: What is compared, on the folds and seeds that all ranked methods have.
         resamples: Where to find the metric's resamples.
     """
-    known = {name: jobs for name, jobs in groups.items() if jobs[metric].notna().any()}
-    if not known:
-        return dict.fromkeys(groups)
-    best = max(sorted(known), key=lambda name: _standing(known[name], metric))
-    pairs = list(itertools.combinations(sorted(known), 2))
-    done = {name: _by_category(jobs, metric) for name, jobs in known.items()}
-    measured = functools.cache(lambda one: _category(one, metric, resamples))
-    adjusted = statistics.holm([_difference(done[a], done[b], measured).p for a, b in pairs])
-    ties = {
-        pair[pair[0] == best]: None if math.isnan(p) else p >= 1 - statistics.LEVEL
-        for pair, p in zip(pairs, adjusted, strict=True)
-        if best in pair
-    }
-    return {name: True if name == best else ties.get(name) for name in groups}
+    ties: dict[str, bool | None] = dict.fromkeys(groups)
+    left_out = unranked(groups, metric, resamples)
+    names = sorted(name for name in groups if name not in left_out)
+    done = [joint.by_place(groups[name], metric) for name in names]
+    found = joint.join(done, metric, resamples) if done else None
+    if found is None or len(found.values) < len(done[0]):
+        return ties
+    best = int(found.mean.argmax())
+    known = [i for i, error in enumerate(np.diag(found.covariance)) if np.isfinite(error)]
+    if best in known:
+        part = joint.join([done[i] for i in known], metric, resamples)
+        assert part is not None  # the places of all are those of some
+        standing = lambda c: paired_tests.in_normal_units(float(part.mean @ c), *part.spread(c))  # noqa: E731
+        tied = paired_tests.tied_with_best(part.mean, part.covariance, standing)
+        for place, (i, yes) in enumerate(zip(known, tied, strict=True)):
+            ties[names[i]] = None if math.isnan(_p(part, known.index(best), place)) else bool(yes)
+    ties[names[best]] = True
+    return ties
 
 
-def below(jobs: pd.DataFrame, floors: Sequence[pd.DataFrame], metric: str, resamples: Resamples) -> bool | None:
-    """Whether a method's interval fails to lie above one of the floors; None where nothing is known.
+def above(jobs: pd.DataFrame, floors: Sequence[pd.DataFrame], metric: str, resamples: Resamples) -> bool | None:
+    """Whether a method is shown to be better than each floor; None where nothing is known.
+
+    By a paired one-sided test at 5 % against each, on the same images. All have to reject, so that no adjustment is
+    needed.
 
     Args:
         jobs: Finished jobs of the method.
@@ -113,136 +165,77 @@ def below(jobs: pd.DataFrame, floors: Sequence[pd.DataFrame], metric: str, resam
         metric: A column of theirs.
         resamples: Where to find the metric's resamples.
     """
-    failed = []
-    done = {category: _limits(one, metric, resamples) for category, one in _by_category(jobs, metric).items()}
-    for floor in floors:
-        known = {category: one for category, one in _by_category(floor, metric).items() if category in done}
-        low = _mean_interval([done[category] for category in known]).low
-        if not math.isnan(low):
-            failed.append(low <= np.mean([_value(one) for one in known.values()]))
-    return any(failed) if failed else None
-
-
-def ranking(groups: dict[str, pd.DataFrame], metric: str) -> Ranking:
-    """Mean ranks over the categories that all methods have finished."""
-    means = {name: jobs[jobs[metric].notna()].groupby("category")[metric].mean() for name, jobs in groups.items()}
-    shared = sorted(set.intersection(*(set(series.index) for series in means.values())))
-    return statistics.rank({name: [float(series[c]) for c in shared] for name, series in means.items()})
-
-
-def _standing(jobs: pd.DataFrame, metric: str) -> tuple[int, float]:
-    known = jobs[jobs[metric].notna()]
-    return known["category"].nunique(), float(known.groupby("category")[metric].mean().mean())
-
-
-class _Job(NamedTuple):
-    """A finished job: its id, the metric's value and its test images by outcome."""
-
-    job: str
-    seed: int
-    fold: str
-    value: float
-    tp: float
-    fn: float
-    fp: float
-    tn: float
-
-
-_Jobs = tuple[_Job, ...]
-
-
-class _Category(NamedTuple):
-    """One method in one category: mean over folds and seeds, and its resamples if they are known."""
-
-    jobs: _Jobs
-    value: float
-    drawn: NDArray[np.float64] | None
-
-
-def _by_category(jobs: pd.DataFrame, metric: str) -> dict[str, _Jobs]:
-    """Jobs that have the metric; plain tuples, since pairs of methods are as many as their square."""
-    known = jobs[jobs[metric].notna()]
-    columns = (known[name].tolist() for name in ("category", "job", "seed", "fold", metric, "tp", "fn", "fp", "tn"))
-    found = defaultdict(list)
-    for category, *one in zip(*columns, strict=True):
-        found[category].append(_Job(*one))
-    return {category: tuple(found[category]) for category in sorted(found)}
-
-
-def _difference(a: dict[str, _Jobs], b: dict[str, _Jobs], measured: Callable[[_Jobs], _Category]) -> Difference:
-    found = []
-    for category in sorted(a.keys() & b.keys()):
-        others = {(one.seed, one.fold): one for one in b[category]}
-        both = [(one, others[one.seed, one.fold]) for one in a[category] if (one.seed, one.fold) in others]
-        if both:
-            found.append([measured(side) for side in zip(*both, strict=True)])
-    if not found:
-        nan = math.nan
-        return Difference(nan, nan, nan, Interval(nan, nan), nan, 0)
-    mean_a, mean_b = (float(np.mean([side.value for side in one])) for one in zip(*found, strict=True))
-    value = mean_a - mean_b
-    error = math.hypot(*(_paired_error(*sides) for sides in found)) / len(found)
-    reach = statistics.Z * error
-    interval = Interval(*(float(limit) for limit in np.clip([value - reach, value + reach], -1, 1)))  # NaN stays NaN
-    return Difference(mean_a, mean_b, value, interval, statistics.p_value(value, error), len(found))
-
-
-def _mean_interval(found: Sequence[tuple[float, Interval]]) -> Interval:
-    """Interval of the mean of categories' values, from theirs."""
-    if not found:
-        return Interval(math.nan, math.nan)
-    mean = float(np.mean([value for value, _ in found]))
-    down = math.hypot(*(value - limit.low for value, limit in found)) / len(found)
-    up = math.hypot(*(limit.high - value for value, limit in found)) / len(found)
-    return Interval(mean - down, mean + up)
-
-
-def _value(jobs: _Jobs) -> float:
-    return math.fsum(one.value for one in jobs) / len(jobs)
-
-
-def _limits(jobs: _Jobs, metric: str, resamples: Resamples) -> tuple[float, Interval]:
-    """Value and interval of one method in one category."""
-    if metric == "balanced_accuracy":
-        return _value(jobs), statistics.balanced_accuracy_interval(*_counts(jobs))
-    one = _category(jobs, metric, resamples)
-    return one.value, statistics.interval(one.value, _error(one))
-
-
-def _counts(jobs: _Jobs) -> list[float]:
-    """Images of each kind, as `tp, fn, fp, tn`: folds add up, seeds are averaged."""
-    n_seeds = len({one.seed for one in jobs})
-    return [sum(kind) / n_seeds for kind in zip(*((one.tp, one.fn, one.fp, one.tn) for one in jobs), strict=True)]
-
-
-def _category(jobs: _Jobs, metric: str, resamples: Resamples) -> _Category:
-    return _Category(jobs, _value(jobs), _mean_resamples(jobs, metric, resamples))
-
-
-def _error(one: _Category) -> float:
-    if one.drawn is None:
-        return math.nan
-    tp, fn, fp, tn = _counts(one.jobs)
-    return statistics.standard_error(one.value, one.drawn, tp + fn, fp + tn)
-
-
-def _paired_error(a: _Category, b: _Category) -> float:
-    """Standard error of a - b; unpaired where no resample changes it, as between a perfect and a blind method."""
-    if a.drawn is None or b.drawn is None:
-        return math.nan
-    spread = float(np.nanstd(a.drawn - b.drawn, ddof=1))
-    return math.hypot(_error(a), _error(b)) if spread < statistics.EXACT < abs(a.value - b.value) else spread
-
-
-def _mean_resamples(jobs: _Jobs, metric: str, resamples: Resamples) -> NDArray[np.float64] | None:
-    """Mean over jobs of a metric in every resample, over those jobs that can be measured in it; None if unknown."""
-    drawn = [resamples(one.job, metric) for one in jobs]
-    table = np.array([values for values in drawn if values is not None])
-    if len(table) < len(drawn):
+    own = joint.by_place(jobs, metric)
+    if _too_few(own, resamples) is not None:
         return None
-    mean: NDArray[np.float64] = table.mean(0, dtype=np.float64)
-    holes = ~np.isfinite(mean)
-    some = np.isfinite(table[:, holes])
-    sums = np.where(some, table[:, holes], 0).sum(0, dtype=np.float64)
-    mean[holes] = np.divide(sums, some.sum(0), where=some.any(0), out=np.full(sums.size, np.nan))
-    return mean
+    found = [_difference(own, joint.by_place(floor, metric), metric, resamples) for floor in floors]
+    shown = [d.value > 0 and d.p / 2 < 1 - LEVEL for d in found if not math.isnan(d.p)]
+    return all(shown) if shown else None
+
+
+def ranking(groups: Mapping[str, pd.DataFrame], metric: str) -> Ranking:
+    """Mean ranks over the categories, of the methods that have the metric in all in which some has it.
+
+    Where none has it in all, the categories that all share count.
+    """
+    done = {name: joint.by_place(jobs, metric) for name, jobs in groups.items()}
+    every = set().union(*done.values())
+    whole = {name: rows for name, rows in done.items() if len(rows) == len(every)} or done
+    shared = sorted(set.intersection(*(set(rows) for rows in whole.values())))
+    return paired_tests.rank({name: [joint.mean(rows[p]) for p in shared] for name, rows in whole.items()})
+
+
+def _difference(a: Mapping[Place, Rows], b: Mapping[Place, Rows], metric: str, resamples: Resamples) -> Difference:
+    found = joint.join([dict(a), dict(b)], metric, resamples)
+    if found is None:
+        return _NOTHING
+    mean_a, mean_b = map(float, found.mean)
+    value, spread = found.difference(0, 1)
+    limits = np.clip([value - spread.reach, value + spread.reach], -1, 1)  # NaN stays NaN
+    interval = Interval(*map(float, limits))
+    return Difference(mean_a, mean_b, value, interval, _p(found, 0, 1), len(found.values))
+
+
+def _p(found: joint.Joint, a: int, b: int) -> float:
+    value, spread = found.difference(a, b)
+    return paired_tests.p_value(value, *spread)
+
+
+def _limits(rows: Rows, metric: str, resamples: Resamples) -> Interval:
+    """Interval of one method in one place, from the test images alone."""
+    if metric == "balanced_accuracy":
+        recall = np.array([row.tp / (row.tp + row.fn) for row in rows])
+        specificity = np.array([row.tn / (row.tn + row.fp) for row in rows])
+        return uncertainty.mean_of_shares(
+            (recall, joint.shared(rows, "anomalous", resamples)), (specificity, joint.shared(rows, "normal", resamples))
+        )
+    found = joint.join([{Place("", ""): rows}], metric, resamples)
+    return uncertainty.interval(joint.mean(rows), math.nan if found is None else float(found.alone[0, 0]))
+
+
+def _training(places: dict[Place, Rows], metric: str, resamples: Resamples) -> float:
+    """How much wider training makes an interval of several seeds; 1 where nothing is known of it."""
+    if all(len({row.seed for row in rows}) == 1 for rows in places.values()):
+        return 1.0
+    found = joint.join([places], metric, resamples)
+    if found is None:
+        return 1.0
+    images, whole = (found.spread([1.0], training=training) for training in (False, True))
+    return float(whole.reach / images.reach) if images.reach > uncertainty.EXACT else 1.0
+
+
+def _too_few(places: Mapping[Place, Rows], resamples: Resamples) -> str | None:
+    for place, rows in places.items():
+        for kind, n in tested(rows, resamples)._asdict().items():
+            if round(n) < MINIMUM if math.isfinite(n) else False:
+                word = {"anomalous": "defective", "normal": "normal"}[kind]
+                where = f" in {place.category}" if len(places) > 1 else ""
+                return f"only {round(n)} {word} test image{'s' * (round(n) != 1)}{where}: says nothing"
+    return None
+
+
+def tested(rows: Rows, resamples: Resamples) -> Objects:
+    """Test objects of each class in all folds together, each counted once; mean over seeds."""
+    seeds = sorted({row.seed for row in rows})
+    found = [joint.objects(tuple(row for row in rows if row.seed == seed), resamples) for seed in seeds]
+    return Objects(*(math.fsum(kind) / len(seeds) for kind in zip(*found, strict=True)))

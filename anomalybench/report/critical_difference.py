@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from anomalybench.evaluate.statistics import Ranking
+from anomalybench.evaluate.paired_tests import Ranking
 
 
 def draw(found: Ranking, metric: str, file: Path) -> None:

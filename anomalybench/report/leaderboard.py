@@ -18,8 +18,8 @@ from anomalybench.core.job import Choice
 from anomalybench.core.record import Result, rule_name
 from anomalybench.evaluate import catalogue
 from anomalybench.report import comparison, published
-from anomalybench.report.comparison import Resamples
 from anomalybench.report.files import csv_text
+from anomalybench.report.joint import Resamples
 
 _IMAGES = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level == "image"]
 _MAPS = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level != "image"]
@@ -30,7 +30,7 @@ _SURE = catalogue.names(shown_in="limits")
 _LIMITS = [f"{name}_{end}" for name in _SURE for end in ("low", "high")]
 SUMMARY_COLUMNS = [
     "method", "supervision", "dataset", "protocol", "status", "n_categories", *_IMAGES, *_COSTS, *_LIMITS,
-    "tied_with_best", "above_floors", *_MAPS, "published", "n_notes", "positive",
+    "not_ranked", "tied_with_best", "above_floors", *_MAPS, "published", "n_notes", "positive",
 ]  # fmt: skip
 _JOB_LIMITS = [f"{name}_{end}" for name in catalogue.names(has_interval=True) for end in ("low", "high")]
 JOB_COLUMNS = [
@@ -211,7 +211,7 @@ def _row(result: Result) -> dict[str, Any]:
 def summary(
     jobs: pd.DataFrame, resamples: Resamples, said: Mapping[Any, str | None] = MappingProxyType({})
 ) -> pd.DataFrame:
-    """One row per method and dataset, from the table of jobs or a part of it.
+    """One row per method and dataset, from the table of jobs or a part of it; what is not ranked comes last.
 
     Args:
         jobs: Rows of `Tables.by_category`.
@@ -223,18 +223,24 @@ def summary(
         groups = {str(method): group for method, group in shared.groupby("method", sort=True)}
         good = {method: group[group["status"] == "ok"] for method, group in groups.items()}
         ties = comparison.tied_with_best(good, "auroc", resamples)
+        why = comparison.unranked(good, "auroc", resamples)
         found = [
             {**_summary_row(group, good[method], resamples), "method": method, "dataset": ground[0],
-             "protocol": ground[1], "published": said.get((method, *ground)), "tied_with_best": ties[method]}
+             "protocol": ground[1], "published": said.get((method, *ground)), "tied_with_best": ties[method],
+             "not_ranked": why.get(method)}
             for method, group in groups.items()
         ]  # fmt: skip
         floors = [good[method] for method in groups if is_floor(method)]
-        below = {m: comparison.below(good[m], floors, "auroc", resamples) for m in groups if not is_floor(m)}
-        rows += [{**row, "below_floor": below.get(row["method"])} for row in found]
-    table = pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
-    return table.sort_values(
-        ["dataset", "protocol", "auroc", "method"], ascending=[True, True, False, True], ignore_index=True
-    )
+        above = {m: comparison.above(good[m], floors, "auroc", resamples) for m in groups if not is_floor(m)}
+        rows += [{**row, "above_floors": above.get(row["method"])} for row in found]
+    rows.sort(key=_order)
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+def _order(row: Mapping[str, Any]) -> tuple[str, str, bool, float, str]:
+    """Ranked ones first, best first; what has no ROC AUC last."""
+    value = -math.inf if math.isnan(row["auroc"]) else row["auroc"]
+    return row["dataset"], row["protocol"], row["not_ranked"] is not None, -value, row["method"]
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from anomalybench.bench.store import Store
 from anomalybench.core.record import Result
 from anomalybench.evaluate import catalogue
 from anomalybench.report import comparison, defects, heat, job_data, leaderboard, marks, pictures, published
-from anomalybench.report.comparison import Resamples
 from anomalybench.report.glossary import TERMS
 from anomalybench.report.job_data import JobPage
+from anomalybench.report.joint import Resamples
 from anomalybench.report.leaderboard import Tables
 from anomalybench.report.pictures import Limits
 from anomalybench.report.published import Published

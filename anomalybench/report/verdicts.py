@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,12 @@ import pandas as pd
 
 from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.errors import StoreError, UsageError, unknown
-from anomalybench.evaluate import statistics
-from anomalybench.evaluate.statistics import LEVEL, Ranking
-from anomalybench.report import comparison, leaderboard
-from anomalybench.report.comparison import Difference, Resamples
+from anomalybench.evaluate import paired_tests
+from anomalybench.evaluate.paired_tests import Ranking
+from anomalybench.evaluate.uncertainty import EXACT, LEVEL
+from anomalybench.report import comparison, joint, leaderboard
+from anomalybench.report.comparison import Difference
+from anomalybench.report.joint import Resamples
 
 METRICS = ("auroc", "average_precision", "balanced_accuracy", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05")
 
@@ -28,6 +31,7 @@ class Pair:
         whole: Over all categories that both have; p adjusted by Holm over the pairs of the ground.
         by_category: For each category; p adjusted by Holm over the categories.
         wilcoxon: Signed-rank p-value over the categories.
+        too_few: Which class has too few test images for a verdict, in words.
     """
 
     a: str
@@ -35,21 +39,30 @@ class Pair:
     whole: Difference
     by_category: dict[str, Difference]
     wilcoxon: float
+    too_few: str | None = None
 
     @property
     def differ(self) -> bool:
-        """Whether the difference over all categories is significant at 5 %."""
-        return self.whole.p < 1 - LEVEL
+        """Whether the difference over all categories is significant at 5 %, on enough images."""
+        return self.whole.p < 1 - LEVEL and self.too_few is None
 
     def sentence(self) -> str:
-        """What may be said."""
+        """What you may conclude."""
+        names = f"{self.a} and {self.b}"
+        if self.too_few is not None:
+            return f"{names}: {self.too_few}."
+        if math.isnan(self.whole.p):
+            return f"{names}: nothing can be concluded; their records hold no resamples. Run them again."
         low, high = self.whole.interval
-        seen = f"{self.whole.value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p = {self.whole.p:.2g}"
-        if self.whole.p != self.whole.p:
-            return f"{self.a} and {self.b}: nothing can be said; their records hold no resamples. Run them again."
+        seen = f"95 % interval {low:+.3f} to {high:+.3f}, p = {self.whole.p:.2g}"
         if self.differ:
-            return f"{self.a} is better than {self.b} on images like these ({seen})."
-        return f"{self.a} and {self.b} cannot be told apart ({seen}); that does not show that they are equally good."
+            return f"{self.a} is better than {self.b} on images like these ({self.whole.value:+.3f}, {seen})."
+        if abs(self.whole.value) < EXACT:
+            return f"{names} have the same mean ({seen}); that does not show that they are equally good."
+        return (
+            f"{names} cannot be told apart ({self.whole.value:+.3f}, {seen}); "
+            "that does not show that they are equally good."
+        )
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ def grounds(
         UsageError: A name that does not exist.
         StoreError: Nothing to compare.
     """
+    if not store.results.is_dir():
+        raise StoreError(f"{store.results}: no such folder. Name the one with your results: --results DIR.")
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
     records = [record for record in store.records() if record.status == "ok"]
@@ -137,7 +152,7 @@ def _ground(dataset: str, protocol: str, jobs: pd.DataFrame, metric: str, resamp
     pairs = [pair for pair in pairs if pair.whole.n_categories]
     if not pairs:
         return None
-    adjusted = statistics.holm([pair.whole.p for pair in pairs])
+    adjusted = paired_tests.holm([pair.whole.p for pair in pairs])
     pairs = [replace(pair, whole=replace(pair.whole, p=p)) for pair, p in zip(pairs, adjusted, strict=True)]
     ranking = comparison.ranking(groups, metric)
     return Ground(dataset, protocol, metric, pairs, ranking, _remarks(jobs, ranking, pairs))
@@ -149,8 +164,9 @@ def _pair(a: str, b: str, groups: dict[str, pd.DataFrame], metric: str, resample
         return _pair(b, a, groups, metric, resamples)
     by_category = comparison.by_category(groups[a], groups[b], metric, resamples)
     values = list(by_category.values())
-    wilcoxon = statistics.wilcoxon([d.a for d in values], [d.b for d in values]) if values else float("nan")
-    return Pair(a, b, whole, by_category, wilcoxon)
+    wilcoxon = paired_tests.wilcoxon([d.a for d in values], [d.b for d in values]) if values else float("nan")
+    few = comparison.too_few(groups[a], metric, resamples) or comparison.too_few(groups[b], metric, resamples)
+    return Pair(a, b, whole, by_category, wilcoxon, few)
 
 
 def _remarks(jobs: pd.DataFrame, ranking: Ranking, pairs: Sequence[Pair]) -> list[str]:
@@ -158,16 +174,35 @@ def _remarks(jobs: pd.DataFrame, ranking: Ranking, pairs: Sequence[Pair]) -> lis
     k = ranking.n_categories
     if jobs["seed"].nunique() == 1:
         said.append(
-            "One seed: intervals hold the chance of drawing these test images, not that of training. Add --seeds 0,1,2."
+            "One seed: intervals hold the chance of these test images, not that of training. Add --seeds 0,1,2."
         )
     least = 2 * 0.5**k if k else 1
-    if least >= 1 - LEVEL:
+    if k < 2:
+        said.append(
+            "One category: this holds for images like these; whether a method is better on products in general takes "
+            "6 categories or more."
+        )
+    elif least >= 1 - LEVEL:
         said.append(
             f"{k} categories: the signed-rank test over categories cannot fall below p = {least:.2g}; whether a method "
             "is better on products in general takes 6 categories or more."
         )
     elif not all(pair.wilcoxon < 1 - LEVEL for pair in pairs if pair.differ):
         said.append("A difference on these images need not hold for other products: see the signed-rank test.")
-    if any(pair.whole.n_categories < jobs["category"].nunique() for pair in pairs):
+    return said + _apart(jobs, pairs)
+
+
+def _apart(jobs: pd.DataFrame, pairs: Sequence[Pair]) -> list[str]:
+    """Remarks on what is not compared: categories that methods lack, and categories of other images."""
+    places = joint.by_place(jobs.assign(metric=0.0), "metric")
+    names = [place.category for place in places]
+    mixed = sorted({name for name in names if names.count(name) > 1})
+    said = []
+    if mixed:
+        said.append(
+            f"Results on different images under one name are kept apart: {', '.join(mixed)}. Only results on the same "
+            "images are compared; run the others again on the images you mean."
+        )
+    if any(pair.whole.n_categories < len(places) for pair in pairs):
         said.append("Some methods lack categories; each pair is compared on those that both have.")
     return said

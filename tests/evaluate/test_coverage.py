@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from anomalybench.evaluate.statistics import interval, p_value, resample, standard_error
+from anomalybench.evaluate.paired_tests import p_value
+from anomalybench.evaluate.uncertainty import interval, resample, standard_error
 
 RESAMPLES = 400
 """Enough here: the error of a standard error from 400 resamples is 3.5 %. From 200 it is 5 %: .05 % less coverage."""

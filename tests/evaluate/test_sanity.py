@@ -102,6 +102,14 @@ def test_a_broken_measurement_is_noted():
     assert remarks(sane, 0.9) == []
     (said,) = remarks(dataclasses.replace(sane, shuffled_auroc=0.7), 0.9)
     assert "shuffled" in said
+    assert remarks(dataclasses.replace(sane, shuffled_auroc=0.7), 0.9, fewest=1) == []
+
+
+def test_few_images_and_floors_are_not_called_inverted():
+    turned = Sanity(0.5, 1.0, 0.5, 0.5)
+    assert "inverted" in remarks(turned, 0.1, fewest=10)[0]
+    assert remarks(turned, 0.1, fewest=9) == []
+    assert remarks(turned, 0.1, fewest=50, floor=True) == []
 
 
 def test_the_same_seed_gives_the_same_values():

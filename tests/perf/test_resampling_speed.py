@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 
-from anomalybench.evaluate import statistics
+from anomalybench.evaluate import uncertainty
 from anomalybench.evaluate.pixel_resamples import PixelResamples
 
 NAMES = ["auroc", "average_precision", "balanced_accuracy"]
@@ -17,14 +17,14 @@ def images(n):
 
 
 def ours(scores, labels, keys):
-    found = statistics.resample(scores, labels, 0.5, statistics.weights(keys))
+    found = uncertainty.resample(scores, labels, 0.5, uncertainty.weights(keys))
     return np.stack([found[name] for name in NAMES])
 
 
-def plain(scores, labels, keys, resamples=statistics.RESAMPLES):
+def plain(scores, labels, keys, resamples=uncertainty.RESAMPLES):
     """Three calls of scikit-learn per resample."""
     found = []
-    for weight in statistics.weights(keys)[:resamples].astype(np.float64):
+    for weight in uncertainty.weights(keys)[:resamples].astype(np.float64):
         shares = np.where(labels == 1, weight / weight[labels == 1].sum(), weight / weight[labels == 0].sum())
         shares *= np.where(labels == 1, labels.sum(), (1 - labels).sum())
         found.append(
@@ -43,7 +43,7 @@ def maps(n, side):
         mask = np.zeros((side, side), bool)
         mask[side // 8 : side // 4, side // 3 : side // 2] = i % 2
         resamples.add((rng.normal(size=mask.shape) + mask).astype(np.float32), mask)
-    return resamples, statistics.weights([f"image {i}" for i in range(n)])
+    return resamples, uncertainty.weights([f"image {i}" for i in range(n)])
 
 
 def test_both_sides_agree():

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from anomalybench.evaluate.statistics import Ranking
+from anomalybench.evaluate.paired_tests import Ranking
 from anomalybench.report import critical_difference
 
 BLUE = np.array([0x00, 0x72, 0xB2])

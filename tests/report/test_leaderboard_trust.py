@@ -57,7 +57,7 @@ def test_without_resamples_only_balanced_accuracy_has_an_interval():
     table = build([record(0.9), record(0.2, "fcdd"), record(0.5, "random")]).leaderboard.set_index("method")
     assert table[["auroc_low", "auroc_high"]].isna().all(axis=None)
     assert table["balanced_accuracy_low"].notna().all()  # from the counts of images
-    assert table["below_floor"].isna().all()
+    assert table["above_floors"].isna().all()
     assert table["tied_with_best"].dropna().to_dict() == {"cam": True}
 
 
@@ -78,29 +78,51 @@ def test_datasets_and_protocols_have_a_best_each():
     assert ties.loc[ties["method"] == "fcdd", "tied_with_best"].tolist() == [False]
 
 
-def test_below_floor():
+def test_above_floors():
     found = rows(
         record(0.9, "cam"), record(0.72, "weak"), record(0.3, "worse"), record(0.99, "failed", status="failed"),
         record(0.95, "old"), record(0.5, "random"), record(0.7, "brightness"),
         record(0.6, "pixel_knn", params={"k": 1}), record(0.65, "pixel_knn", params={"k": 3}), without=("old",),
     )  # fmt: skip
-    assert {name: row["below_floor"] for name, row in found.items()} == {
-        "cam": False, "weak": True, "worse": True, "failed": None, "old": None,
+    assert {name: row["above_floors"] for name, row in found.items()} == {
+        "cam": True, "weak": False, "worse": False, "failed": None, "old": None,
         "random": None, "brightness": None, "pixel_knn(k=1)": None, "pixel_knn(k=3)": None,
     }  # fmt: skip
 
 
-def test_floors_alone_and_methods_alone_are_not_below_a_floor():
+def test_floors_alone_and_methods_alone_are_not_above_one():
     for records in ([record(0.5, "random"), record(0.4, "brightness")], [record(0.9), record(0.1, "fcdd")]):
-        assert [row["below_floor"] for row in rows(*records).values()] == [None, None]
+        assert [row["above_floors"] for row in rows(*records).values()] == [None, None]
     failed = rows(record(0.9), record(0.5, "random", status="failed"))
-    assert failed["cam"]["below_floor"] is None
+    assert failed["cam"]["above_floors"] is None
 
 
 def test_a_floor_that_lacks_the_hard_category_is_no_floor_for_it():
     found = rows(record(0.99), record(0.6, category="hard"), record(0.85, "brightness"), spread=0.005)
     assert found["cam"]["auroc"] < found["brightness"]["auroc"]
-    assert found["cam"]["below_floor"] is False
+    assert found["cam"]["above_floors"] is True
+
+
+def test_what_failed_on_the_hard_category_is_not_ranked_first():
+    records = [
+        record(0.9), record(0.6, category="hard"), record(0.5, "random"), record(0.5, "random", category="hard"),
+        record(0.99, "lucky"), record(0.99, "lucky", category="hard", status="failed"),
+    ]  # fmt: skip
+    table = build(records, known(records)).leaderboard
+    assert table["method"].tolist() == ["cam", "random", "lucky"]
+    assert table["not_ranked"].fillna("").tolist() == ["", "", "only 1 of 2 categories"]
+    assert table["tied_with_best"].tolist() == [True, False, None]
+
+
+def test_one_defective_test_image_ranks_nothing():
+    found = rows(*(few(record(value, name)) for name, value in (("cam", 0.9), ("random", 1.0))))
+    for row in found.values():
+        assert row["not_ranked"] == "only 1 defective test image: says nothing"
+        assert row["tied_with_best"] is row["above_floors"] is None
+
+
+def few(record):
+    return record.model_copy(update={"metrics": record.metrics | {"tp": 1, "fn": 0}})
 
 
 def test_notes_are_counted_and_shown():

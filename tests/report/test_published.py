@@ -71,6 +71,16 @@ def test_the_shipped_numbers_are_well_formed():
         assert row.n_images == sum(parts.values()) or not parts
 
 
+def test_a_number_comes_from_the_method_and_the_source_that_it_names():
+    known = published.read()
+    assert not [
+        row for row in known if "EfficientNet-B5" in row.source
+    ]  # padim here and in all re-runs is WideResNet's
+    assert not [row for row in known if "nelson1425" in row.source]  # its "paper" column is a copy
+    patchcore = [row for row in known if (row.method, row.metric, row.value) == ("patchcore", "auroc", 0.992)]
+    assert all("not the paper" in row.source for row in patchcore)
+
+
 def test_tables_show_the_shipped_numbers_beside_ours():
     cable = record("cable", 374, method="fcdd", dataset="mvtec_ad", protocol="standard")
     cut = record("bottle", 30, method="fcdd", dataset="mvtec_ad", protocol="standard")

@@ -6,7 +6,7 @@ from PIL import Image
 from anomalybench.bench import localise
 from anomalybench.core.dataset import Item
 from anomalybench.core.errors import DataError
-from anomalybench.evaluate.statistics import weights
+from anomalybench.evaluate.uncertainty import weights
 from anomalybench.vision.images import read_mask, resize_map
 
 WANTED = np.zeros((6, 8), bool)

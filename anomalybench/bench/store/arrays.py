@@ -1,4 +1,4 @@
-"""Reading .npz files that may come from anywhere: what an array claims to be is checked before memory is given to it."""
+"""Reading .npz files that may come from anywhere: what an array claims to be is checked before memory is taken."""
 
 import zipfile
 import zlib

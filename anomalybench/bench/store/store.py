@@ -235,9 +235,9 @@ class Store:
             StoreError: The folder cannot be written.
         """
         record = outcome.record
-        if record.status == "failed" and (earlier := self.get(record.job, record.fingerprint)) is not None:
-            if earlier.status == "ok":
-                return record
+        earlier = self.get(record.job, record.fingerprint) if record.status == "failed" else None
+        if earlier is not None and earlier.status == "ok":
+            return record
         with self._replaced(record) as aside:
             if outcome.scores is not None:
                 outcome.scores.to_parquet(aside / SCORES, index=False)
