@@ -163,7 +163,8 @@ def count(items: Sequence[Item], label: int) -> int:
 
 
 def _items(category: str, table: pd.DataFrame) -> list[Item]:
-    columns = (table[name].tolist() for name in ("path", "label", "defect", "mask", "group"))
+    texts = table[["mask", "group"]].astype(object).where(table[["mask", "group"]].notna(), None)
+    columns = (*(table[name].tolist() for name in ("path", "label", "defect")), texts["mask"], texts["group"])
     return [
         Item(path, category, int(label), defect, mask=mask, group=group)
         for path, label, defect, mask, group in zip(*columns, strict=True)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console", "error", "follow", "plain", "print_card", "print_data_report", "print_files", "print_frame",
-    "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "remark", "show_page",
-    "status", "warn",
+    "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "remark",
+    "show_page", "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
 
