@@ -28,7 +28,7 @@ from anomalybench.core.errors import DataError, UsageError, unknown
 from anomalybench.core.job import EXTERNAL, Choice, Job
 from anomalybench.core.method import Prediction, Supervision
 from anomalybench.core.protocol import Split
-from anomalybench.core.record import Counts, Record
+from anomalybench.core.record import Record
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.pixel import resize_map
 
@@ -180,18 +180,13 @@ def score(
     prediction = Prediction(np.array([scores[item.path] for item in shown]), found)
     listed = measure.score_table(split, prediction)
     measured = measure.measure(Scored(job, table.root, listed, found), threshold)
-    normal, anomalous = _seen(split, supervision)
-    counts = Counts(
-        images=len(table.items), train_normal=normal, train_anomalous=anomalous,
-        calibration=len(split.calibration), test=len(split.test),
-    )  # fmt: skip
     record = Record(
         job=job,
         status="ok",
         supervision=cast(Supervision | None, supervision),
         root=str(table.root.resolve()),
         fingerprint=table.fingerprint,
-        counts=counts,
+        counts=measure.counts(table, split, _seen(split, supervision)),
         leaks=runner.leaks(split, table.hashes),
         notes=tuple(notes),
         environment=environment("cpu") | {"device": "external"},
@@ -217,11 +212,11 @@ def _plain(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def _seen(split: Split, supervision: str | None) -> tuple[int, int]:
-    normal = measure.count(split.train, NORMAL)
-    anomalous = len(split.train) - normal
-    learned = supervision in ("labels", "masks")
-    return (normal if learned or supervision == "normals" else 0), (anomalous if learned else 0)
+def _seen(split: Split, supervision: str | None) -> list[Item]:
+    """The train items that a tool with such supervision may have been shown; none if it is not known."""
+    if supervision in ("labels", "masks"):
+        return list(split.train)
+    return [item for item in split.train if item.label == NORMAL] if supervision == "normals" else []
 
 
 def _number(text: object) -> float:

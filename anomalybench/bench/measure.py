@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalybench.bench import localise
+from anomalybench.bench.item_table import ItemTable
 from anomalybench.bench.suite import FLOORS
 from anomalybench.core import parameters
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
@@ -22,7 +23,7 @@ from anomalybench.core.files import none_for_nan
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
 from anomalybench.core.protocol import Split
-from anomalybench.core.record import Measurement
+from anomalybench.core.record import Counts, Measurement
 from anomalybench.evaluate import catalogue, image, sanity, thresholds, uncertainty
 from anomalybench.evaluate.thresholds import RULES, Rule
 
@@ -111,8 +112,7 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
     rule = threshold_rule(choice, scored.job, known["label"].tolist())
     threshold = rule.fit(known["score"], known["label"])
     items = _items(scored.job.category, test)
-    keys = _keys(scored.job, items)
-    weight = uncertainty.weights(keys)
+    weight = uncertainty.weights(_keys(scored.job, items))
     metrics = none_for_nan(catalogue.measure_image(test["score"], test["label"], threshold))
     fast = uncertainty.resample(test["score"], test["label"], threshold, weight)
     resamples: Arrays = {**fast, **catalogue.resample_image(test["score"], test["label"], threshold, weight, fast)}
@@ -131,7 +131,7 @@ def measure(scored: Scored, choice: Choice | None) -> Measured:
         threshold=threshold,
         metrics=metrics,
         accuracy_by_defect=image.accuracy_by_defect(test["score"], test["label"], list(test["defect"]), threshold),
-        intervals=_intervals(metrics, resamples, _objects(items, keys, metrics)),
+        intervals=_intervals(metrics, resamples, _in_objects(items, metrics)),
         sanity=checks.as_dict(),
         notes=(*_remarks(rule, known), *_suspicions(checks, metrics["auroc"], items, scored.job)),
     )
@@ -162,6 +162,30 @@ def count(items: Sequence[Item], label: int) -> int:
     return sum(item.label == label for item in items)
 
 
+def counts(table: ItemTable, split: Split, seen: Sequence[Item]) -> Counts:
+    """How many images there are in which part.
+
+    Args:
+        table: The category.
+        split: Its parts.
+        seen: The train items that the method was shown.
+    """
+    return Counts(
+        images=len(table.items),
+        train_normal=count(seen, NORMAL),
+        train_anomalous=count(seen, ANOMALOUS),
+        calibration=len(split.calibration),
+        test=len(split.test),
+        test_normal=objects(split.test, NORMAL),
+        test_anomalous=objects(split.test, ANOMALOUS),
+    )
+
+
+def objects(items: Sequence[Item], label: int) -> int:
+    """How many different objects have that label: many shots of one say no more than one."""
+    return len({(item.group is None, item.group or item.path) for item in items if item.label == label})
+
+
 def _items(category: str, table: pd.DataFrame) -> list[Item]:
     texts = table[["mask", "group"]].astype(object).where(table[["mask", "group"]].notna(), None)
     columns = (*(table[name].tolist() for name in ("path", "label", "defect")), texts["mask"], texts["group"])
@@ -177,13 +201,10 @@ def _keys(job: Job, items: Sequence[Item]) -> list[str]:
     return [f"{job.dataset.name}/{job.category}/{name}" for name in names]
 
 
-def _objects(items: Sequence[Item], keys: Sequence[str], metrics: Mapping[str, Any]) -> tuple[float, ...]:
-    """The confusion matrix (tp, fn, fp, tn) in objects instead of shots: many shots of one say no more than one."""
+def _in_objects(items: Sequence[Item], metrics: Mapping[str, Any]) -> tuple[float, ...]:
+    """The confusion matrix (tp, fn, fp, tn) in objects instead of shots."""
     tp, fn, fp, tn = (metrics[name] for name in ("tp", "fn", "fp", "tn"))
-    bad, good = (
-        len({key for item, key in zip(items, keys, strict=True) if item.label == label}) / max(1, count(items, label))
-        for label in (ANOMALOUS, NORMAL)
-    )
+    bad, good = (objects(items, label) / max(1, count(items, label)) for label in (ANOMALOUS, NORMAL))
     return tp * bad, fn * bad, fp * good, tn * good
 
 
@@ -194,14 +215,14 @@ def _intervals(
     tp, fn, fp, tn = confusion
     for name, values in resamples.items():
         if (estimate := metrics.get(name)) is not None:
-            error = uncertainty.standard_error(estimate, values, tp + fn, fp + tn)
+            error = uncertainty.standard_error(estimate, values.astype(np.float64), tp + fn, fp + tn)
             found[name] = uncertainty.interval(estimate, error)
     found["balanced_accuracy"] = uncertainty.balanced_accuracy_interval(tp, fn, fp, tn)
     return {name: (low, high) for name, (low, high) in found.items() if not math.isnan(low + high)}
 
 
 def _suspicions(checks: sanity.Sanity, auroc: float | None, items: Sequence[Item], job: Job) -> list[str]:
-    fewest = min(count(items, NORMAL), count(items, ANOMALOUS))
+    fewest = min(objects(items, NORMAL), objects(items, ANOMALOUS))
     known = math.nan if auroc is None else auroc
     return sanity.remarks(checks, known, fewest=fewest, floor=job.method.name in FLOORS)
 

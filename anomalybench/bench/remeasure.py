@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalybench.bench import measure, runner
-from anomalybench.bench.item_table import ItemTable
+from anomalybench.bench.item_table import ItemTable, ItemTables, Source
 from anomalybench.bench.measure import MEASURE_VERSION, Scored
 from anomalybench.bench.store import Store
 from anomalybench.core import parameters, registry
@@ -53,6 +53,34 @@ def remeasure(
     if explanation is not None:
         update["explanation"] = explanation
     return store.measured(record.model_copy(update=update), resamples)
+
+
+class Images:
+    """Where the images of records are, each data set looked at once.
+
+    Args:
+        data: Folder of the data; None for the folders of the runs.
+    """
+
+    def __init__(self, data: Path | None) -> None:
+        self._data = data
+        self._tables: dict[Path, ItemTables] = {}
+
+    def root(self, record: Record) -> Path:
+        """What the record's paths are relative to, with the images that it was made from where masks are needed.
+
+        Raises:
+            DataError: The images are gone.
+            StoreError: They are others than those of the run.
+        """
+        recorded = Path(record.root)
+        if record.map_size is None:
+            return recorded
+        data = self._data or recorded
+        table = self._tables.setdefault(data, ItemTables(Source(data))).get(record.job.dataset, record.job.category)
+        if table.fingerprint != record.fingerprint:
+            raise StoreError(f"the images in {table.root} have changed since. Run it again, or name theirs: --data DIR")
+        return table.root
 
 
 def complete(record: Record, table: ItemTable, options: MeasureOptions, store: Store, device: str) -> Record:

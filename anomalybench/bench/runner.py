@@ -27,7 +27,7 @@ from anomalybench.core.errors import AnomalyBenchError, DataError, described
 from anomalybench.core.job import Job
 from anomalybench.core.method import Context, Method, Prediction, Train, batch_dependence
 from anomalybench.core.protocol import Split
-from anomalybench.core.record import Costs, Counts, Explanation, MeasureOptions, Record
+from anomalybench.core.record import Costs, Explanation, MeasureOptions, Record
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.vision import devices
@@ -115,13 +115,7 @@ def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Conte
         root=str(table.root.resolve()),
         fingerprint=table.fingerprint,
         bits=fit.bits,
-        counts=Counts(
-            images=len(table.items),
-            train_normal=measure.count(fit.seen, NORMAL),
-            train_anomalous=measure.count(fit.seen, ANOMALOUS),
-            calibration=len(fit.split.calibration),
-            test=len(fit.split.test),
-        ),
+        counts=measure.counts(table, fit.split, fit.seen),
         costs=fit.costs.model_copy(update={"total_s": round(time.perf_counter() - start, 3)}),
         leaks=(same := leaks(fit.split, table.hashes)),
         notes=(*context.notes, *_remarks(table, fit, same)),

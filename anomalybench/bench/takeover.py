@@ -15,7 +15,7 @@ from anomalybench.bench.item_table import ItemTable, ItemTables, Source, build_d
 from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Outcome, Store, arrays
 from anomalybench.core import parameters, registry
-from anomalybench.core.dataset import Dataset
+from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import EXTERNAL, Choice, Job
 from anomalybench.core.record import Costs, Counts, Explanation, Record
@@ -59,7 +59,11 @@ def _outcome(old: dict[str, Any], folder: Path) -> Outcome:
     measured = measure.measure(Scored(job, table.root, scores, maps), _threshold(old["job"].get("threshold")))
     explained = {name: old["pixel_metrics"][name] for name in _EXPLAINED if name in old["pixel_metrics"]}
     update = {
-        "counts": Counts(**old["counts"]),
+        "counts": Counts(
+            **old["counts"],
+            test_normal=measure.objects(table.split(job).test, NORMAL),
+            test_anomalous=measure.objects(table.split(job).test, ANOMALOUS),
+        ),
         "costs": Costs(**old["costs"]),
         "leaks": tuple(map(tuple, old["leaks"])),
         "map_size": None if maps is None else maps.shape[1:],

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from anomalybench.cli import console, data, page, reference, run, show, tables
+from anomalybench.cli import console, data, measure, page, reference, run, show, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,7 @@ app.command()(page.report)
 app.command()(tables.compare)
 app.command()(tables.figures)
 app.command()(run.score)
+app.command()(measure.measure)
 app.add_typer(data.app, name="data")
 app.add_typer(reference.app, name="reference")
 

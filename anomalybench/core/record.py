@@ -38,7 +38,17 @@ class MeasureOptions(BaseModel):
 
 
 class Counts(BaseModel):
-    """How many images the category has, how many a job used, and how many train images its method was shown."""
+    """How many images the category has and a job used.
+
+    Attributes:
+        images: Images of the category.
+        train_normal: Normal train images that the method was shown.
+        train_anomalous: Defective ones.
+        calibration: Calibration images.
+        test: Test images.
+        test_normal: Normal objects in the test part: an image without a group, or all of a group, is one.
+        test_anomalous: Defective ones.
+    """
 
     model_config = _FROZEN
 
@@ -47,6 +57,8 @@ class Counts(BaseModel):
     train_anomalous: _Count = 0
     calibration: _Count = 0
     test: _Count = 0
+    test_normal: _Count = 0
+    test_anomalous: _Count = 0
 
 
 class Costs(BaseModel):
@@ -143,7 +155,7 @@ class Record(BaseModel):
 
     model_config = _FROZEN
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[2] = 2
     job: Job
     status: Status
     error: str | None = None

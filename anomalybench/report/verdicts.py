@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalybench.bench.store import Store, safe_name
+from anomalybench.bench.store import Store, results_of, safe_name
 from anomalybench.core.errors import StoreError, UsageError, unknown
-from anomalybench.evaluate import paired_tests
+from anomalybench.evaluate import catalogue, paired_tests
 from anomalybench.evaluate.paired_tests import Ranking
 from anomalybench.evaluate.uncertainty import EXACT, LEVEL
 from anomalybench.report import comparison, joint, leaderboard
 from anomalybench.report.comparison import Difference
 from anomalybench.report.joint import Resamples
 
-METRICS = ("auroc", "average_precision", "balanced_accuracy", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05")
+METRICS = catalogue.names(has_interval=True)
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def grounds(
         raise StoreError(f"{store.results}: no such folder. Name the one with your results: --results DIR.")
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
-    records = [record for record in store.records() if record.status == "ok"]
-    jobs = leaderboard.build(records).by_category
+    results = [result for record in store.records() if record.status == "ok" for result in results_of(record)]
+    jobs = leaderboard.build(results).by_category
     known = sorted(jobs["method"].unique())
     if len(set(methods)) == 1:
         raise UsageError(f"compare {methods[0]}: with what? Known: {', '.join(known)}.")
@@ -121,7 +121,7 @@ def grounds(
             if not matching.any():
                 raise unknown(f"{column} in the results", wanted, chosen[column].unique())
             chosen = chosen[matching]
-    resamples = functools.cache(store.resample(record.job for record in records))
+    resamples = functools.cache(store.resample(results))
     shared = [
         _ground(str(d), str(p), group, metric, resamples) for (d, p), group in chosen.groupby(["dataset", "protocol"])
     ]

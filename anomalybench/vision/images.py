@@ -145,10 +145,11 @@ def read_mask(path: Path, expected_hash: str | None = None) -> NDArray[np.bool_]
         DataError: The file is missing, broken, too large or has changed.
     """
     with opened(path, "a mask", expected_hash) as image:
-        if image.mode == "P":
-            return np.asarray(ImageOps.exif_transpose(image)) != 0
-    brightest = read_rgb(path, expected_hash=expected_hash).max(axis=2)
-    return brightest >= (128 if brightest.max() > 1 else 1)
+        indices = np.asarray(ImageOps.exif_transpose(image)) if image.mode == "P" else None
+    brightest = read_rgb(path, expected_hash=expected_hash).max(axis=2) if indices is None else indices
+    least = 1 if indices is not None or brightest.max() <= 1 else 128
+    marked: NDArray[np.bool_] = brightest >= least
+    return marked
 
 
 def stack(images: Images, size: int) -> "torch.Tensor":

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from anomalybench.bench.executors.tasks import (

@@ -42,7 +42,7 @@ def read(file: Path, names: tuple[str, ...] | None = None) -> Arrays:
 def write(file: Path, arrays: Mapping[str, NDArray[Any]], *, compressed: bool = False) -> None:
     """Write arrays by name."""
     save = np.savez_compressed if compressed else np.savez
-    save(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy declares `file` and `args` only
+    save(file, allow_pickle=False, **arrays)
 
 
 def _read(stream: IO[bytes], info: zipfile.ZipInfo, size: int) -> NDArray[Any]:

@@ -242,7 +242,7 @@ class Store:
             if outcome.scores is not None:
                 outcome.scores.to_parquet(aside / SCORES, index=False)
             if outcome.maps is not None:
-                maps = {"codes": outcome.maps.codes, "values": outcome.maps.values}
+                maps: dict[str, NDArray[Any]] = {"codes": outcome.maps.codes, "values": outcome.maps.values}
                 arrays.write(aside / MAPS, maps, compressed=True)
             if outcome.state:
                 arrays.write(aside / STATE, outcome.state)
