@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from anomalybench.bench.store import Outcome
-from anomalybench.core.job import Choice, Costs, Counts, Job, Record
+from anomalybench.bench.measure import MEASURE_VERSION
+from anomalybench.bench.store import Outcome, results_of
 from anomalybench.core.files import none_for_nan
-from anomalybench.evaluate import catalogue, uncertainty
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import Costs, Counts, Measurement, Record
+from anomalybench.evaluate import catalogue, map_codes, uncertainty
 
 WIDTH, HEIGHT = 48, 40
 DEFECTS = ("crack", "stain")
@@ -17,7 +19,7 @@ DEFECTS = ("crack", "stain")
 
 def job(method, category="bolt", dataset="toy", **changes):
     protocol = Choice(name="pooled", params={"train": 0.6, "calibration": 0.2})
-    method = Choice(name=method, params={"size": 64, "rate": 1e-05})
+    method = Choice(name=method, params={"size": 64, "rate": 1e-05}, chosen=("rate", "size"))
     return Job(method=method, version=1, dataset=Choice(name=dataset), category=category, protocol=protocol, **changes)
 
 
@@ -41,8 +43,8 @@ def draw_images(root, category, n, side=(WIDTH, HEIGHT), defects=DEFECTS):
     return pd.DataFrame(rows)
 
 
-def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
-    """Store one job with made-up scores of these test images; `gap` parts normal from defective ones."""
+def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, choice=None, **changes):
+    """Store one result with made-up scores of these test images; `gap` parts normal from defective ones."""
     rng = np.random.default_rng(seed)
     known = test.assign(split="calibration", path="calibration/" + test["path"])
     table = pd.concat([known, test], ignore_index=True)
@@ -59,19 +61,33 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, **changes):
         error = uncertainty.standard_error(value, values, tp + fn, fp + tn)
         intervals[name] = tuple(uncertainty.interval(value, error))
     intervals["balanced_accuracy"] = tuple(uncertainty.balanced_accuracy_interval(tp, fn, fp, tn))
-    record = Record(
-        job=job, status="ok", supervision="normals", root=str(data), fingerprint="f" * 16, threshold=threshold,
-        threshold_rule="youden", metrics=none_for_nan(measured), intervals=intervals,
-        counts=Counts(images=3 * len(test), calibration=len(test), test=len(test)),
-        costs=Costs(fit_s=1 + seed, predict_ms_per_image=10.0 + 7 * seed, params_m=1.5, peak_memory_mb=500.0 + seed),
-        environment={"date": "2026-01-02T03:04:05+00:00", "command": "anomalybench run", "torch": "2.6",
-                     "platform": platform.platform()},
-    )  # fmt: skip
+    own = {name: changes.pop(name) for name in list(changes) if name in Measurement.model_fields}
+    measurement = Measurement(**{
+        "version": MEASURE_VERSION, "choice": choice, "rule": "youden", "threshold": threshold,
+        "metrics": none_for_nan(measured), "intervals": intervals, **own,
+    })  # fmt: skip
     heat = None
     if maps:
-        heat = rng.normal(size=(len(table), 16, 20)).astype(np.float16) / 8
+        heat = rng.normal(size=(len(table), 16, 20)).astype(np.float32) / 8
         heat[table["label"].to_numpy() == 1, 4:8, 5:10] += 1
-    return store.put(Outcome(record.model_copy(update=changes), table, heat, resamples))
+    n = int((test["label"] == 0).sum())
+    record = Record(**{
+        "job": job, "status": "ok", "supervision": "normals", "root": str(data), "fingerprint": "f" * 16,
+        "measurements": (measurement,), "map_size": (16, 20) if maps else None,
+        "counts": Counts(
+            images=3 * len(test), calibration=len(test), test=len(test), test_normal=n, test_anomalous=len(test) - n
+        ),
+        "costs": Costs(fit_s=1 + seed, predict_ms_per_image=10.0 + 7 * seed, params_m=1.5, peak_memory_mb=500.0 + seed),
+        "environment": {"date": "2026-01-02T03:04:05.000+00:00", "command": "anomalybench run", "torch": "2.6",
+                        "host": platform.node()},
+        **changes,
+    })  # fmt: skip
+    return store.put(Outcome(record, table, None if heat is None else map_codes.encode(heat), resamples))
+
+
+def results(store):
+    """Everything in the store, as tables and page take it."""
+    return [result for record in store.records() for result in results_of(record)]
 
 
 def tested(table):
