@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from anomalybench.bench.store import arrays, index
+from anomalybench.bench.store import arrays, index, state
 from anomalybench.core.errors import StoreError
 from anomalybench.core.files import sweep, sync
 from anomalybench.core.job import Job
@@ -82,7 +82,7 @@ class Store:
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.runs = results / "runs"
+        self.runs, self.shared = results / "runs", results / "states"
         self._stamps: dict[str, str] = {}
 
     def check_writable(self) -> None:
@@ -121,12 +121,6 @@ class Store:
     def get(self, job: Job, fingerprint: str) -> Record | None:
         """The job's record on these images if its results are whole, else None."""
         return _read(self.folder(job, fingerprint))
-
-    def newest(self, job: Job) -> Record | None:
-        """The job's latest record, whatever the images were."""
-        folder = self.folder(job, "").parent
-        records = [_read(path.parent) for path in folder.glob(f"{job.id}*/{RECORD}")]
-        return max((record for record in records if record is not None), key=_date, default=None)
 
     def records(self) -> list[Record]:
         """Every whole record, sorted by folder; read through `index`."""
@@ -224,7 +218,7 @@ class Store:
     def state(self, record: Record) -> dict[str, NDArray[Any]]:
         """The fitted state of the job's method; empty where it was not kept."""
         file = self.folder(record.job, record.fingerprint) / STATE
-        return arrays.read(file) if file.exists() else {}
+        return state.read(file, self.shared) if file.exists() else {}
 
     def put(self, outcome: Outcome) -> Record:
         """Write an outcome, replacing the job's earlier one on the same images; returns the record with its files.
@@ -245,7 +239,7 @@ class Store:
                 maps: dict[str, NDArray[Any]] = {"codes": outcome.maps.codes, "values": outcome.maps.values}
                 arrays.write(aside / MAPS, maps, compressed=True)
             if outcome.state:
-                arrays.write(aside / STATE, outcome.state)
+                state.write(aside / STATE, self.shared, outcome.state)
             return _finished(aside, record, outcome.resamples)
 
     def measured(self, record: Record, resamples: Mapping[str, NDArray[np.floating[Any]]]) -> Record:
@@ -343,10 +337,6 @@ def _replace(aside: Path, target: Path) -> None:
 
 def _rule(result: Result) -> str | None:
     return None if result.measurement is None else result.measurement.name
-
-
-def _date(record: Record) -> str:
-    return record.environment.get("date", "")
 
 
 def _read(folder: Path) -> Record | None:
