@@ -1,4 +1,4 @@
-"""Fitted states: what a method needs to predict again. Large arrays are kept once per results folder, by their contents.
+"""Fitted states: what a method needs to predict again. Large arrays are kept once per results folder, by contents.
 
 Most of a state is a frozen network, the same in every job: ten methods on two categories took 131 MB in whole copies.
 """
