@@ -119,12 +119,19 @@ def _read_table(file: Path) -> pd.DataFrame:
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(file)
-        return pd.read_csv(
-            file, dtype=dict.fromkeys(("path", "score", *_PARTS), str), keep_default_na=False, index_col=False
-        )
+        text = dict.fromkeys(("path", "score", *_PARTS), str)
+        table = pd.read_csv(file, sep=_separator(file), dtype=text, keep_default_na=False, index_col=False)
+        return table.rename(columns=lambda name: str(name).strip().removeprefix("\ufeff"))
     except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({said}).") from None
+
+
+def _separator(file: Path) -> str:
+    """What parts the columns, by the first line: spreadsheets of some languages write semicolons and decimal commas."""
+    with file.open(encoding="utf-8-sig") as stream:
+        header = stream.readline()
+    return max(",;\t", key=header.count)
 
 
 def relative(scores: pd.Series, file: Path, dataset: Choice, root: Path) -> dict[str, float]:
@@ -221,7 +228,7 @@ def _seen(split: Split, supervision: str | None) -> list[Item]:
 
 def _number(text: object) -> float:
     try:
-        return float(text)  # type: ignore[arg-type]
+        return float(text.replace(",", ".") if isinstance(text, str) else text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return math.nan
 
