@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("defaults.json")
 PINNED = json.loads(FILE.read_text()) if FILE.exists() else {}
 UPDATE = "then write the defaults anew: python tests/core/test_defaults.py"
 PLUGINS = [(kind, name) for kind in registry.KINDS for name in registry.plugins(kind)]
-VALUES = [1, 2, 3, 5, 7, 0.1, 0.3, 0.9, 1.5, 32, 64, True, False, "x", ["x"]]
+VALUES = [1, 2, 3, 5, 7, 0.1, 0.3, 0.9, 1.5, 32, 64, 256, True, False, "x", ["x"]]
 
 
 def facts(kind, name):
