@@ -2,8 +2,8 @@
 
 The unit is the group (an image without one is its own group), so that shots of one object never end up on both sides.
 Each defect type is shuffled and shared out by itself. The rounding error of one type is carried to the next, so that
-small types together still give every part its share; the seed decides in which order the types take their turn, so that
-no type is kept from the test part under every seed.
+small types together still give every part its share. The seed decides in which order the types take their turn, and
+which part gets the odd image of a first small type, so that no type is kept from the test part under every seed.
 """
 
 import hashlib
@@ -114,10 +114,11 @@ def share_out(units: Sequence[Unit], shares: tuple[float, float], seed: int) -> 
     wanted[wanted < 1e-9] = 0
     debt = {True: np.zeros(3), False: np.zeros(3)}
     parts: tuple[list[Unit], ...] = ([], [], [])
-    types = by_defect(units)
-    for place in _generator(f"{seed}/order of the types").permutation(len(types)):
-        defect, members = list(types.items())[place]
-        counts = _apportion(len(members), wanted, debt[defect == GOOD])
+    types = list(by_defect(units).items())
+    rng = _generator(f"{seed}/order of the types")
+    for place in rng.permutation(len(types)):
+        defect, members = types[place]
+        counts = _apportion(len(members), wanted, debt[defect == GOOD], rng)
         dealt = iter(shuffled(members, seed, defect))
         for part, count in zip(parts, counts, strict=True):
             part.extend(itertools.islice(dealt, count))
@@ -128,15 +129,21 @@ def _generator(text: str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
 
 
-def _apportion(n: int, shares: NDArray[np.float64], debt: NDArray[np.float64]) -> list[int]:
+def _apportion(n: int, shares: NDArray[np.float64], debt: NDArray[np.float64], rng: np.random.Generator) -> list[int]:
     """Whole numbers that sum to n: at least one for each part where n allows it, the rest by largest remainder.
+
+    Where n does not allow it and no part is owed anything yet, the remainders are the chances of a draw.
 
     `debt` is what each part is still owed from earlier types; it is updated in place.
     """
     ideal = n * shares
     counts = np.floor(ideal + 1e-9).astype(int)
-    least = (shares > 0).astype(int) * (n >= np.count_nonzero(shares))
+    enough = n >= np.count_nonzero(shares)
+    least = (shares > 0).astype(int) * enough
     counts = np.maximum(counts, least)
+    if counts.sum() < n and not enough and not debt.any():
+        chances = np.clip(ideal - counts, 0, None)
+        counts[rng.choice(len(shares), p=chances / chances.sum())] += 1
     while counts.sum() > n:
         counts[np.argmax(np.where(counts > least, counts - ideal - debt, -np.inf))] -= 1
     while counts.sum() < n:

@@ -18,7 +18,7 @@ SCHEMA = 2
 """Version of the layout of a job's folder; 0.1.0 wrote 1, without a number."""
 Status = Literal["ok", "failed", "skipped"]
 Number = Annotated[int, Field(ge=-(2**53), le=2**53)] | FiniteFloat | None
-_Count = Annotated[int, Field(ge=0, le=2**53)]
+_Count = Annotated[int, Field(ge=0, le=10**8)]
 _Side = Annotated[int, Field(ge=1, le=2**15)]
 _FROZEN = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -103,9 +103,9 @@ class Measurement(BaseModel):
     rule: str
     threshold: float
     metrics: dict[str, Number] = Field(default_factory=dict)
-    accuracy_by_defect: dict[str, float] = Field(default_factory=dict)
-    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
-    sanity: dict[str, float | None] = Field(default_factory=dict)
+    accuracy_by_defect: dict[str, FiniteFloat] = Field(default_factory=dict)
+    intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
+    sanity: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -20,7 +20,8 @@ from anomalybench.core.dataset import (
     stable_hash,
 )
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.split import KFold, Pooled
+from anomalybench.core.protocols.kfold import KFold
+from anomalybench.core.protocols.pooled import Pooled
 
 
 @dataclass(frozen=True, kw_only=True)

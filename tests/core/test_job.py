@@ -6,32 +6,38 @@ import sys
 import pydantic
 import pytest
 
-from anomalybench.core.job import Choice, Job, Record
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import Record
 
-CAM = Choice(name="cam", params={"epochs": 10, "rate": 0.1, "head": "gap", "limit": None})
+CAM = Choice(
+    name="cam", params={"epochs": 10, "rate": 0.1, "head": "gap", "limit": None}, chosen=("epochs", "head", "rate")
+)
 BASE = {
     "method": CAM,
     "version": 1,
-    "dataset": Choice(name="folder", params={"normal": "gut, schön"}),
+    "dataset": Choice(name="folder", params={"normal": "gut, schön"}, chosen=("normal",)),
     "category": "bottle",
     "protocol": Choice(name="pooled", params={"train": 0.6, "calibration": 0.2}),
 }
 
+
+def cam(*chosen, **params):
+    return Choice(name="cam", params={**CAM.params, **params}, chosen=tuple(sorted({*CAM.chosen, *chosen})))
+
+
 CHANGES = [
-    {"method": Choice(name="fcdd", params=CAM.params)},
-    {"method": Choice(name="cam", params={**CAM.params, "epochs": 11})},
-    {"method": Choice(name="cam", params={**CAM.params, "head": None})},
-    {"method": Choice(name="cam", params={**CAM.params, "more": None})},
+    {"method": CAM.model_copy(update={"name": "fcdd"})},
+    {"method": cam(epochs=11)},
+    {"method": cam(head=None)},
+    {"method": cam("limit")},
+    {"method": cam("more", more=None)},
     {"version": 2},
     {"dataset": Choice(name="folder")},
-    {"dataset": Choice(name="elpv", params={"normal": "gut, schön"})},
+    {"dataset": BASE["dataset"].model_copy(update={"name": "elpv"})},
     {"category": "Bottle"},
-    {"protocol": Choice(name="pooled", params={"train": 0.5, "calibration": 0.2})},
+    {"protocol": Choice(name="pooled", params={"train": 0.5, "calibration": 0.2}, chosen=("train",))},
     {"fold": "0"},
     {"seed": 1},
-    {"explain": 4},
-    {"threshold": Choice(name="youden")},
-    {"threshold": Choice(name="fpr", params={"q": 0.05})},
 ]
 
 
@@ -44,7 +50,7 @@ def test_id_is_16_hexadecimal_digits():
 
 
 def test_the_order_of_the_parameters_plays_no_part():
-    turned = Choice(name="cam", params=dict(reversed(CAM.params.items())))
+    turned = CAM.model_copy(update={"params": dict(reversed(CAM.params.items()))})
     assert list(turned.params) != list(CAM.params)
     assert job(method=turned).id == job().id
 
@@ -65,8 +71,26 @@ def test_id_is_the_same_in_another_process():
     assert out.stdout.strip() == job().id
 
 
+def test_parameters_at_their_defaults_and_new_ones_move_no_id():
+    assert job(method=cam(limit=3)).id == job(method=cam(more=7)).id == job().id
+
+
+def test_a_new_field_of_jobs_moves_no_id_until_it_is_chosen():
+    class Larger(Job):
+        training: int = 0
+
+    assert Larger(**BASE).id == job().id
+    assert Larger(**BASE, training=3).id != job().id
+
+
+def test_the_images_of_a_job_are_the_same_for_all_methods():
+    assert job(method=Choice(name="fcdd"), version=3).images == job().images
+    for change in ({"seed": 1}, {"fold": "1"}, {"category": "nut"}, {"dataset": Choice(name="folder")}):
+        assert job(**change).images != job().images
+
+
 def test_a_job_survives_its_record():
-    record = Record(job=job(threshold=Choice(name="fixed", params={"t": 0.1 + 0.2})), status="ok")
+    record = Record(job=job(method=cam(rate=0.1 + 0.2)), status="ok")
     again = Record.model_validate_json(record.model_dump_json())
     assert again == record
     assert again.job.id == record.job.id

@@ -21,6 +21,8 @@ from anomalybench.core.files import sweep, write_aside
 
 FILE = "index.parquet"
 _ROWS = 1000
+_LONGEST = 20_000_000
+"""Bytes of a record; what is longer is cut, and so no record."""
 _SCHEMA = pa.schema(
     [("folder", pa.string()), ("stamp", pa.string()), ("record", pa.large_binary()), ("drawn", pa.large_binary())],
     {"anomalybench index": "2"},
@@ -58,10 +60,16 @@ def rows(runs: Path, name: str, drawn: Callable[[Path], bytes]) -> list[Row]:
             stat = file.stat()
             stamp = f"{stat.st_mtime_ns} {stat.st_size} {stat.st_ino}"
             row = known.get(folder)
-            found.append(row if row and row.stamp == stamp else Row(folder, stamp, file.read_bytes()))
+            found.append(row if row and row.stamp == stamp else Row(folder, stamp, beginning(file)))
     if len(found) != len(known) or any(known.get(row.folder) is not row for row in found):
         _write(runs, found, drawn)
     return found
+
+
+def beginning(file: Path) -> bytes:
+    """A record's text, no more of it than a record can have."""
+    with file.open("rb") as stream:
+        return stream.read(_LONGEST)
 
 
 def resamples(runs: Path, stamps: Mapping[str, str]) -> dict[str, pa.Buffer]:

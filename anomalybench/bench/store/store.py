@@ -10,6 +10,7 @@ import functools
 import gc
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -33,13 +34,16 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.files import sweep, sync
 from anomalybench.core.job import Job
 from anomalybench.core.record import SCHEMA, Record, Result
-from anomalybench.evaluate.map_codes import MapCodes
+from anomalybench.evaluate.map_codes import CODES, MapCodes
+from anomalybench.evaluate.uncertainty import RESAMPLES as N_RESAMPLES
 
 RECORD, SCORES, MAPS, RESAMPLES, STATE = "record.json", "scores.parquet", "maps.npz", "resamples.npz", "state.npz"
 RANKING = "auroc"
 """The metric that tables are ranked by."""
 _COLUMNS = {"path": str, "split": str, "label": int, "defect": str, "score": float}
 _OPTIONAL = ("mask", "group")
+_DRAWN = 8 * N_RESAMPLES
+"""Bytes of a metric's resamples at most."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class Store:
             if result_id not in known:
                 return None
             record = known[result_id].record
-            if metric == RANKING and len(ranking.get(record.id, b"")):
+            if metric == RANKING and len(ranking.get(record.id, b"")) == 4 * N_RESAMPLES:
                 return np.frombuffer(ranking[record.id], np.float32)
             _, at, rule = result_id.partition("@")
             names = (f"{metric}@{rule}", metric) if at else (metric,)
@@ -185,9 +189,9 @@ class Store:
             with pq.ParquetFile(file) as opened:
                 if opened.metadata.num_rows != record.n_scores:
                     raise ValueError(f"{opened.metadata.num_rows} rows, the record says {record.n_scores}")
-                table = opened.read().to_pandas()
+                table = opened.read([*_COLUMNS, *_OPTIONAL]).to_pandas()
             return _checked_scores(table)
-        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        except (OSError, ValueError, TypeError, KeyError, MemoryError, pa.ArrowException) as error:
             raise StoreError(f"{file}: cannot be read as scores ({error}).") from None
 
     def maps(self, record: Record) -> MapCodes | None:
@@ -199,24 +203,30 @@ class Store:
         if record.map_size is None:
             return None
         file = self.folder(record.job, record.fingerprint) / MAPS
-        found = arrays.read(file, ("codes", "values"))
-        try:
-            maps = MapCodes(found["codes"], found["values"])
-        except (KeyError, ValueError) as error:
-            raise StoreError(f"{file}: holds no maps ({error}).") from None
-        if maps.codes.shape != (record.n_scores, *record.map_size):
-            raise StoreError(
-                f"{file}: maps of {maps.codes.shape}, the record says {record.n_scores, *record.map_size}."
-            )
-        return maps
+        shape = (record.n_scores, *record.map_size)
+        found = arrays.read(file, ("codes", "values"), max(2 * math.prod(shape), 4 * CODES))
+        if reason := _no_maps(found.get("codes"), found.get("values"), shape):
+            raise StoreError(f"{file}: {reason}.")
+        return MapCodes(found["codes"], found["values"])
 
     def resamples(self, record: Record) -> dict[str, NDArray[np.float32]]:
-        """The job's metrics in every resample of its test images; empty for a record without them."""
+        """The job's metrics in every resample of its test images; empty for a record without them.
+
+        Raises:
+            StoreError: They are damaged; `anomalybench measure` makes them anew.
+        """
         file = self.folder(record.job, record.fingerprint) / RESAMPLES
-        return arrays.read(file) if file.exists() else {}
+        found = arrays.read(file, most=_DRAWN) if file.exists() else {}
+        if odd := [name for name, values in found.items() if not _is_drawn(values)]:
+            raise StoreError(f"{file}: {odd[0]} is no resample of {N_RESAMPLES} numbers. Run `anomalybench measure`.")
+        return found
 
     def state(self, record: Record) -> dict[str, NDArray[Any]]:
-        """The fitted state of the job's method; empty where it was not kept."""
+        """The fitted state of the job's method; empty where it was not kept.
+
+        Raises:
+            StoreError: It is damaged.
+        """
         file = self.folder(record.job, record.fingerprint) / STATE
         return state.read(file, self.shared) if file.exists() else {}
 
@@ -341,7 +351,7 @@ def _rule(result: Result) -> str | None:
 
 def _read(folder: Path) -> Record | None:
     try:
-        record = _checked((folder / RECORD).read_bytes(), folder)
+        record = _checked(index.beginning(folder / RECORD), folder)
     except OSError:
         return None
     return record if isinstance(record, Record) else None
@@ -386,7 +396,7 @@ def _checked_scores(table: pd.DataFrame) -> pd.DataFrame:
     found = table[list(_COLUMNS)].astype(_COLUMNS)
     if table[list(_COLUMNS)].isna().to_numpy().any() or not np.isfinite(found["score"]).all():
         raise ValueError("a cell is empty, or a score is no finite number")
-    if not found["label"].isin([0, 1]).all() or not found["split"].isin(["calibration", "test"]).all():
+    if not table["label"].isin([0, 1]).all() or not found["split"].isin(["calibration", "test"]).all():
         raise ValueError("a label is not 0 or 1, or a split not calibration or test")
     for name in _OPTIONAL:
         cells = table[name] if name in table else pd.Series(None, table.index, object)
@@ -397,11 +407,27 @@ def _checked_scores(table: pd.DataFrame) -> pd.DataFrame:
 def _resamples(folder: Path, names: tuple[str, ...]) -> NDArray[np.float32] | None:
     """The first of these metrics that there is; None where there is none, or in a file that cannot be read."""
     try:
-        found = arrays.read(folder / RESAMPLES, names)
+        found = arrays.read(folder / RESAMPLES, names, _DRAWN)
     except StoreError:
         return None
     values = next((found[name] for name in names if name in found), None)
-    return values.astype(np.float32) if values is not None and values.ndim == 1 and values.dtype.kind == "f" else None
+    return values.astype(np.float32) if values is not None and _is_drawn(values) else None
+
+
+def _is_drawn(values: NDArray[Any]) -> bool:
+    return values.shape == (N_RESAMPLES,) and values.dtype.kind == "f"
+
+
+def _no_maps(codes: NDArray[Any] | None, values: NDArray[Any] | None, shape: tuple[int, ...]) -> str | None:
+    """Why these are no maps of this shape; None if they are."""
+    if codes is None or values is None:
+        return "holds no maps"
+    if codes.shape != shape:
+        return f"maps of {codes.shape}, the record says {shape}"
+    kinds = codes.dtype, values.dtype, values.ndim
+    if kinds != (np.uint16, np.float32, 1) or (codes.size and codes.max() >= values.size):
+        return "its codes are none"
+    return None if np.isfinite(values).all() and (np.diff(values) > 0).all() else "its values are not ascending"
 
 
 def _ranking(folder: Path) -> bytes:
