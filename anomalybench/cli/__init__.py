@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find out which method finds the defects in your images: at which threshold, where, at what cost.",
 )
+
+
+@app.callback()
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from anomalybench import __version__
+
+        console.remark(f"anomalybench {__version__}")
+        raise typer.Exit
+
+
 app.command()(run.run)
 app.command("list")(show.list_)
 app.command()(show.show)
