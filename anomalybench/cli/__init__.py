@@ -17,15 +17,21 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _top(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
         from anomalybench import __version__
 
         console.remark(f"anomalybench {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=lambda v: _show_version(wanted=v))
+    ] = False,
+) -> None:
+    pass
 
 
 app.command()(run.run)
