@@ -4,9 +4,15 @@
 imported on first use, so that importing the package costs nothing.
 """
 
+import dataclasses
 import importlib
+import inspect
 import sys
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from anomalybench.bench.request import Request
+from anomalybench.bench.request import options as request_options
 
 if TYPE_CHECKING:
     from anomalybench.core.dataset import Dataset, Item
@@ -31,30 +37,55 @@ def __getattr__(name: str) -> Any:
 def run(suite: str | None = None, *, progress: bool | None = None, **options: Any) -> "Tables":
     """Run a suite, or methods on a dataset, and return its leaderboards; what `results` has already is not run again.
 
-    The options are those of `anomalybench run`, by the names of `anomalybench.bench.request.Request`: for example
-    `run(methods=["cam", "fcdd"], data="my_images", protocol="kfold", params={"cam.epochs": 5})`. A list may be written
-    as a text with commas.
+    The options are those of `anomalybench run`: for example `run(methods=["cam", "fcdd"], data="my_images",
+    protocol="kfold", params={"cam.epochs": 5})`. A list may be written as a text with commas.
 
     Args:
         suite: A suite's name or YAML file; without it, and with neither dataset nor data, `quickstart`.
         progress: Write a line for each finished job to standard error; by default where that is a terminal.
-        options: See above.
+        options: See the signature, and `anomalybench run --help`.
 
     Returns:
-        Two pandas DataFrames, `leaderboard` and `by_category`. Failed jobs are rows with their error.
+        Two pandas DataFrames, `leaderboard` and `by_category`. Failed jobs are rows with their error, and warned of.
 
     Raises:
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
-    from anomalybench.bench.request import Request
     from anomalybench.bench.session import Session
     from anomalybench.report.outputs import write_tables
 
     session = Session(Request.of({"suite": suite, **options}))
-    told = sys.stderr.isatty() if progress is None else progress
+    shown = sys.stderr.isatty() if progress is None else progress
     finished = []
     for item in session.run(session.plan()):
         finished.append(item)
-        if told:
+        if shown:
             print(item, file=sys.stderr, flush=True)
+    failed = [item for item in finished if item.record.status == "failed"]
+    for reason in dict.fromkeys(str(item.record.error) for item in failed):
+        jobs = [str(item.job) for item in failed if str(item.record.error) == reason]
+        warnings.warn(f"{len(jobs)} of {len(finished)} jobs failed: {', '.join(jobs[:3])}: {reason}", stacklevel=2)
     return write_tables(session.suite.name, session.results(finished), session.store).tables
+
+
+def _signature() -> inspect.Signature:
+    """That of `run`, with the options of a request."""
+    first, progress, _, *_ = inspect.signature(run).parameters.values()
+    kinds = get_type_hints(Request)
+    options = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default={} if one.default is dataclasses.MISSING else one.default,
+            annotation=kinds[one.name],
+        )
+        for one in dataclasses.fields(Request)
+        if one.name != "suite"
+    ]
+    return inspect.Signature([first, progress, *options], return_annotation="Tables")
+
+
+run.__signature__ = _signature()  # type: ignore[attr-defined]
+run.__doc__ = f"{run.__doc__}\n    Options:\n" + "".join(
+    f"        {name}: {option.help}\n" for name, option in request_options().items() if name != "suite"
+)

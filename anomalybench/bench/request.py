@@ -109,10 +109,10 @@ class Request:
         return Settings(self.device, self.feature_gb, self.timeout, self.workers, self.cluster)
 
 
-def options() -> dict[str, Option]:
+def options(cls: type[Request] = Request) -> dict[str, Option]:
     """What is said of each field."""
-    hints = get_type_hints(Request, include_extras=True)
-    return {one.name: get_args(hints[one.name])[1] for one in dataclasses.fields(Request)}
+    hints = get_type_hints(cls, include_extras=True)
+    return {one.name: get_args(hints[one.name])[1] for one in dataclasses.fields(cls)}
 
 
 def _listed(hint: Any, value: Any) -> Any:

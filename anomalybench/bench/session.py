@@ -10,9 +10,9 @@ from anomalybench.bench.request import Request
 from anomalybench.bench.settings import shard
 from anomalybench.bench.store import Store, results_of
 from anomalybench.bench.store.selection import Selection
-from anomalybench.core import places
+from anomalybench.core import places, registry
 from anomalybench.core.dataset import grouping, left_out_summary
-from anomalybench.core.job import EXTERNAL, Choice
+from anomalybench.core.job import EXTERNAL, Choice, Job
 from anomalybench.core.record import Record, Result, rule_name
 
 
@@ -57,6 +57,10 @@ class Session:
                 method.check()
         return found
 
+    def broken_plugins(self) -> list[str]:
+        """Packages of plugins that cannot be imported."""
+        return [trouble for kind in registry.KINDS for trouble in registry.broken(kind)]
+
     def remarks(self) -> list[str]:
         """What a user should know of the images before anything runs."""
         said = [f"--data is read as {self.suite.understood}"] if self.suite.understood else []
@@ -64,12 +68,19 @@ class Session:
             table, plugin = self.tables.get(job.dataset, job.category), build_dataset(job.dataset)
             where = f"{job.dataset.name}/{job.category}"
             found = [grouping(table.items), left_out_summary(plugin.left_out(table.root, job.category))]
+            if self._on_other_images(job, table.fingerprint):
+                found.append("the images are not those of the last run; its results are kept, in rows of their own")
             if table.skipped:
                 found.append(
                     f"skipped as unreadable: {len(table.skipped)} files ({', '.join(list(table.skipped)[:3])})"
                 )
             said += [f"{where}: {text}" for text in found if text]
         return said
+
+    def _on_other_images(self, job: Job, fingerprint: str) -> bool:
+        """Whether the job has results, but none on these images."""
+        newest = self.store.newest(job)
+        return newest is not None and newest.fingerprint != fingerprint
 
     def run(self, plan: Plan, progress: Progress = lambda *_: None) -> Generator[Finished, None, None]:
         """Run what is not done; what is done comes first. See `executors.run`."""

@@ -99,17 +99,31 @@ def load(request: Request, tables: ItemTables, external: Choice | None = None) -
     return Suite(base.name, list({job.id: job for job in jobs}.values()), options, base.own, base.understood)
 
 
-def categories_of(request: Request, data: Path | None) -> list[tuple[Choice, str]]:
-    """The datasets that a request means, with all their options, and their categories.
+@dataclass(frozen=True)
+class Categories:
+    """Images that a request means.
+
+    Attributes:
+        listed: Datasets, with all their options, and their categories.
+        understood: What the data folder was taken for, where the user did not say.
+    """
+
+    listed: list[tuple[Choice, str]]
+    understood: str
+
+
+def categories_of(request: Request, data: Path | None) -> Categories:
+    """The images that a request means.
 
     Raises:
         UsageError: A name or parameter that does not exist or does not fit.
         DataError: The data are not there.
     """
     overrides = _Overrides(request.params)
-    found = _categories(request, _base(request, data), overrides, data)
+    base = _base(request, data)
+    found = _categories(request, base, overrides, data)
     overrides.check_all_used()
-    return [(category.dataset, category.name) for category in found]
+    return Categories([(category.dataset, category.name) for category in found], base.understood)
 
 
 class _Overrides:
@@ -138,6 +152,8 @@ class _Overrides:
 
 
 def _base(request: Request, data: Path | None) -> _Base:
+    if request.name in (known := _taken()) and request.name != request.suite:
+        raise UsageError(f"--name {request.name}: is taken, as {', '.join(sorted(known))} are. Take another name.")
     if request.suite is not None:
         file = suite_file.find(request.suite)
         return _Base(request.name or file.stem, suite_file.read(file))
@@ -159,7 +175,12 @@ def _listed(categories: Sequence[str]) -> dict[str, Any]:
 def _own_name(dataset: str, data: Path | None) -> str:
     """Named after the data folder, or the dataset where there is none; never like a suite."""
     name = dataset if data is None else folder_name(data)
-    return f"{name}-images" if name in suite_file.files() else name
+    return f"{name}-images" if name in _taken() else name
+
+
+def _taken() -> set[str]:
+    """Names whose tables are those of a suite, or of all there is."""
+    return {*suite_file.files(), "all"}
 
 
 def _methods(request: Request, content: SuiteFile, overrides: _Overrides) -> list[tuple[Choice, int]]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find out which method finds the defects in your images: at which threshold, where, at what cost.",
 )
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        from anomalybench import __version__
+
+        console.remark(f"anomalybench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=lambda v: _show_version(wanted=v))
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(run.run)
 app.command("list")(show.list_)
 app.command()(show.show)

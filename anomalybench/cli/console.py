@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from anomalybench.core.parameters import Parameter
     from anomalybench.core.record import Result
     from anomalybench.inspection.data_check import Report
+    from anomalybench.report.unusual import Unusual
     from anomalybench.report.verdicts import Ground, Pair
 
 __all__ = [
-    "console", "error", "follow", "plain", "print_card", "print_data_report", "print_files", "print_frame",
-    "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "remark",
+    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_data_report", "print_files", "print_frame",
+    "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "print_unusual", "remark",
     "show_page", "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
@@ -29,18 +30,34 @@ _NAMED = 6
 
 def print_jobs(plan: "Plan") -> None:
     """One row per job."""
-    jobs, done = plan.jobs, len(plan.done)
     columns = [
         Column("job", number=True), Column("method"), Column("dataset", least=8), Column("category", least=8),
         Column("protocol", least=8), Column("fold", leaves=1), Column("seed", number=True),
     ]  # fmt: skip
     rows = [
         [job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, str(job.seed)]
-        for job in jobs
+        for job in plan.jobs
     ]
-    console().print(table(columns, rows, title=_plural(len(jobs), "job")))
+    console().print(table(columns, rows, title=_plural(len(plan.jobs), "job")))
+    remark(plan_summary(plan))
+
+
+def plan_summary(plan: "Plan") -> str:
+    """How much there is to do."""
     n_measured = len(plan.tasks) - plan.n_fits
-    remark(f"{plan.n_fits} to fit, {n_measured} only to measure, {done} done.")
+    return f"{plan.n_fits} to fit, {n_measured} only to measure, {len(plan.done)} done."
+
+
+def print_unusual(found: "Unusual") -> None:
+    """The most unusual images of a category."""
+    rows = [[row.path, number(row.score), "yes" if row.flagged else "no"] for row in found.images.itertuples()]
+    columns = [Column("image", least=24), Column("score", number=True), Column("above threshold", least=9)]
+    remark(f"Most unusual images: {found.category}, by {found.method}")
+    console().print(table(columns, rows))
+    remark(
+        f"No image is known to be defective: look at these first. {found.n_tested} images were tested; "
+        "--protocol kfold tests all."
+    )
 
 
 def print_frame(frame: "pd.DataFrame", title: str) -> None:
@@ -221,7 +238,12 @@ def follow(session: "Session", plan: "Plan", finished: "list[Finished]") -> None
             for item in items:
                 finished.append(item)
                 bars.advance(run_bar)
-                bars.console.print(plain(item), soft_wrap=True, highlight=False)
+                bars.console.print(plain(_without_reason(item)), soft_wrap=True, highlight=False)
+
+
+def _without_reason(item: "Finished") -> str:
+    """A finished job in a line; why it failed or was skipped is told once in the end, with all jobs alike."""
+    return str(item).removesuffix(item.record.error or "").rstrip()
 
 
 def _plural(n: int, noun: str) -> str:

@@ -32,12 +32,15 @@ def check(request: Request) -> None:
     reports, grouped = [], []
     with console.status() as say:
         say("reading folders")
-        for choice, category in suite.categories_of(request, data):
+        categories = suite.categories_of(request, data)
+        for choice, category in categories.listed:
             say(f"{choice.name}/{category}")
             plugin = build_dataset(choice)
             root = plugin.root(data)
             reports.append(data_check.check(plugin, root, category))
             grouped.append(grouping(plugin.thin(plugin.grouped(root, category))) if request.group_by else None)
+    if categories.understood:
+        console.remark(f"--data is read as {categories.understood}")
     for report, groups in zip(reports, grouped, strict=True):
         console.print_data_report(report)
         if groups:
@@ -60,6 +63,8 @@ def split(request: Request, out: Annotated[Path, typer.Option(help="CSV file to 
     from anomalybench.report.files import csv_text
 
     session = Session(request, external.choice("split"))
+    if session.suite.understood:
+        console.remark(f"--data is read as {session.suite.understood}")
     rows = []
     for job in session.suite.jobs:
         parts = session.tables.get(job.dataset, job.category).split(job)

@@ -30,7 +30,7 @@ _LISTS = (Names, tuple[int, ...])
 
 
 def with_request(*names: str, argument: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a request: its first parameter becomes one.
+    """Give a command the options of a request: its first parameter becomes one, of the class that it is typed with.
 
     Args:
         names: Fields of the request; all of them if none are named.
@@ -38,15 +38,20 @@ def with_request(*names: str, argument: str = "") -> Callable[[Callable[..., Non
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        given = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        first, *given = inspect.signature(command, eval_str=True).parameters.values()
+        cls: type[Request] = first.annotation
+        kinds = get_type_hints(cls)
         own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given]
-        fields = [one for one in dataclasses.fields(Request) if not names or one.name in names]
-        made = [_parameter(one, argument=one.name == argument) for one in fields]
+        fields = [one for one in dataclasses.fields(cls) if not names or one.name in names]
+        made = [
+            _parameter(one, kinds[one.name], requests.options(cls)[one.name], argument=one.name == argument)
+            for one in fields
+        ]
 
         @functools.wraps(command)
         def called(**values: Any) -> None:
-            chosen = {name: _read(name, values.pop(name)) for name in [one.name for one in fields]}
-            command(Request(**{name: value for name, value in chosen.items() if value is not None}), **values)
+            chosen = {one.name: _read(one.name, kinds[one.name], values.pop(one.name)) for one in fields}
+            command(cls(**{name: value for name, value in chosen.items() if value is not None}), **values)
 
         parameters = [*made, *own] if argument else [*own, *made]
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -56,9 +61,10 @@ def with_request(*names: str, argument: str = "") -> Callable[[Callable[..., Non
     return decorate
 
 
-def _parameter(one: "dataclasses.Field[Any]", *, argument: bool) -> inspect.Parameter:
+def _parameter(
+    one: "dataclasses.Field[Any]", kind: Any, option: requests.Option, *, argument: bool
+) -> inspect.Parameter:
     """A field of the request as typer wants it."""
-    option, kind = requests.options()[one.name], get_type_hints(Request)[one.name]
     default: Any = one.default
     flag = option.flag or f"--{one.name.replace('_', '-')}"
     if kind in _LISTS:
@@ -73,9 +79,8 @@ def _parameter(one: "dataclasses.Field[Any]", *, argument: bool) -> inspect.Para
     return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _read(name: str, value: Any) -> Any:
+def _read(name: str, kind: Any, value: Any) -> Any:
     """A value as the command line gives it, as the request wants it."""
-    kind = get_type_hints(Request)[name]
     if name == "params":
         return _settings(value or [])
     if kind not in _LISTS:

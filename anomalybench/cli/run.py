@@ -38,6 +38,8 @@ def run(
         say("reading images")
         plan = session.plan()
         remarks = session.remarks()
+    for trouble in session.broken_plugins():
+        console.warn(trouble)
     for remark in remarks:
         console.remark(remark)
     if dry_run:
@@ -84,12 +86,15 @@ def score(
 def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
     from anomalybench.report.outputs import write_tables
 
+    if plan.done or plan.n_fits < len(plan.tasks):
+        console.remark(console.plan_summary(plan))
     finished = _follow(session, plan)
     results = session.results(finished)
     failed = [item for item in finished if item.record.status == "failed"]
     if any(result.measurement is not None for result in results):
         outputs = write_tables(session.suite.name, results, session.store)
         console.print_leaderboard(outputs.tables.leaderboard, outputs.tables.by_category)
+        _print_unusual(session, results)
         console.print_files([*outputs.files, session.store.runs])
         _write_page(session, results, outputs, open_=open_)
         _print_notes(finished)
@@ -110,6 +115,21 @@ def _write_page(session: "Session", results: "list[Result]", outputs: "Outputs",
         console.warn(f"the report page was not written: {error}")
     else:
         console.show_page(file, open_=open_)
+
+
+def _print_unusual(session: "Session", results: "list[Result]") -> None:
+    """Where no image is known to be defective, those that a person should look at first."""
+    from anomalybench.core.errors import StoreError
+    from anomalybench.report.unusual import unusual
+
+    mine = {job.id for job in session.suite.jobs}
+    try:
+        found = unusual([result for result in results if result.record.job.id in mine], session.store)
+    except StoreError as error:
+        console.warn(f"the most unusual images are not shown: {error}")
+        return
+    for one in found:
+        console.print_unusual(one)
 
 
 def _print_notes(finished: "list[Finished]") -> None:

@@ -89,7 +89,8 @@ def _aurocs(ranks: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np
     """ROC AUC for each row of labels, from the ranks of the scores (Mann-Whitney)."""
     positive = labels.sum(1)
     total: NDArray[np.float64] = (labels * ranks).sum(1)
-    areas: NDArray[np.float64] = (total - positive * (positive + 1) / 2) / (positive * (labels.shape[1] - positive))
+    with np.errstate(invalid="ignore"):  # undefined where a class is empty
+        areas: NDArray[np.float64] = (total - positive * (positive + 1) / 2) / (positive * (labels.shape[1] - positive))
     return areas
 
 

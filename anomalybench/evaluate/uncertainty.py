@@ -78,8 +78,8 @@ def resample(scores: ArrayLike, labels: ArrayLike, threshold: float, weight: NDA
         "auroc": (hits * (1 - fpr + falls / 2)).sum(1),
         "average_precision": (hits * np.divide(recall * y.sum(), called, where=called != 0, out=called * 0)).sum(1),
         "balanced_accuracy": (positive @ above + negative @ ~above) / 2,
-        MEAN_WEIGHTS["anomalous"]: w[:, y].mean(1),
-        MEAN_WEIGHTS["normal"]: w[:, ~y].mean(1),
+        MEAN_WEIGHTS["anomalous"]: _mean(w[:, y]),
+        MEAN_WEIGHTS["normal"]: _mean(w[:, ~y]),
     }
 
 
@@ -179,6 +179,11 @@ def _wilson(share: float, n: float) -> Interval:
 def _wilson_error(n: float) -> float:
     """Distance of Wilson's limit from a share of 0 or 1 among n, in standard errors' units."""
     return Z / (n + Z**2)
+
+
+def _mean(rows: Floats) -> Floats:
+    """Mean of each row; NaN where it is empty."""
+    return rows.mean(1) if rows.shape[1] else np.full(len(rows), np.nan)
 
 
 def _shares(weight: Floats, members: NDArray[np.bool_]) -> Floats:

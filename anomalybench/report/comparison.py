@@ -112,7 +112,8 @@ def unranked(groups: Mapping[str, pd.DataFrame], metric: str, resamples: Resampl
     for name, rows in done.items():
         few = _too_few(rows, resamples)
         if not rows:
-            found[name] = f"no {metric}"
+            defective = groups[name][["tp", "fn"]].sum().sum()
+            found[name] = f"no {metric}" if defective else "no defective test images"
         elif len(rows) < len(every):
             found[name] = f"only {len(rows)} of {len(every)} categories"
         elif few is not None:

@@ -19,7 +19,7 @@ def pinned(acme, cli, tmp_path, monkeypatch):
     shutil.copy(places.references() / "published.csv", tmp_path / "reference")
     monkeypatch.setattr(places, "references", lambda: tmp_path / "reference")
     (tmp_path / "mine.yaml").write_text(SUITE.format(methods="brightest, random"))
-    assert cli("run", tmp_path / "mine.yaml", "--results", tmp_path / "results").exit_code == 0
+    assert cli("run", tmp_path / "mine.yaml", "--no-floors", "--results", tmp_path / "results").exit_code == 0
     result = cli("reference", "accept", tmp_path / "mine.yaml", "--results", tmp_path / "results")
     assert result.exit_code == 0, result.text
     return tmp_path / "reference" / "mine.csv"
@@ -123,9 +123,10 @@ def test_a_suite_that_was_never_pinned_or_run_is_refused(pinned, check, cli, tmp
     pinned.unlink()
     check().assert_refused("mine", "no pinned results", "anomalybench reference accept")
     for command in ("check", "accept"):
+        (tmp_path / "none").mkdir(exist_ok=True)
         other = cli("reference", command, tmp_path / "mine.yaml", "--results", tmp_path / "none")
         other.assert_refused("4 of the suite's jobs", "anomalybench run")
-        cli("reference", command, "smok").assert_refused("Did you mean 'smoke'?")
+        cli("reference", command, "smok", "--results", tmp_path / "none").assert_refused("Did you mean 'smoke'?")
     assert not pinned.exists()
 
 
@@ -138,7 +139,7 @@ def test_failed_jobs_are_not_pinned(pinned, make_plugin, cli, tmp_path):
     make_plugin(methods={"broken": source})
     before = pinned.read_text()
     (tmp_path / "mine.yaml").write_text(SUITE.format(methods="broken"))
-    assert cli("run", tmp_path / "mine.yaml", "--results", tmp_path / "results").exit_code == 1
+    assert cli("run", tmp_path / "mine.yaml", "--no-floors", "--results", tmp_path / "results").exit_code == 1
     result = cli("reference", "accept", tmp_path / "mine.yaml", "--results", tmp_path / "results")
     result.assert_refused("2 have failed")
     assert pinned.read_text() == before

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-ON_SYNTHETIC = ["--dataset", "synthetic", "--methods", "brightest"]
+ON_SYNTHETIC = ["--dataset", "synthetic", "--methods", "brightest", "--no-floors"]
 SMALL = ["--categories", "tablet", "--set", "synthetic.n_normal=12", "--set", "synthetic.n_anomalous=8"]
 ON_FOLDER = ["--dataset", "folder", "--methods", "brightest"]
 
@@ -29,7 +29,7 @@ ON_FOLDER = ["--dataset", "folder", "--methods", "brightest"]
         ([*ON_SYNTHETIC, "--device", "cuda:99"], "device 'cuda:99'", "Take one of: cpu"),
         ([*ON_SYNTHETIC, "--seeds", "one"], "--seeds one", "--seeds 0,1,2"),
         ([*ON_SYNTHETIC, "--seeds", "0,1.5"], "--seeds 0,1.5", "--seeds 0,1,2"),
-        ([*ON_SYNTHETIC, "--seeds=-1"], "seeds [-1]", "from 0 on"),
+        ([*ON_SYNTHETIC, "--seeds=-1"], "seeds -1", "from 0 on"),
         (["no/such/suite.yaml"], "no/such/suite.yaml", "cannot be read"),
         (["--no-such-option"], "--no-such-option", "--help"),
     ],
@@ -78,17 +78,23 @@ def test_a_loss_weight_must_be_positive_and_finite(run, value):
 
 @pytest.mark.parametrize(
     "setting",
-    ["brightest", "brightest.size", "brightest=8", ".size=8", "brightest.=8", "=8", "", "brightest.size=[",
-     "brightest.size=!!python/name:os.system"],
-)  # fmt: skip
+    ["brightest", "brightest.size", "brightest=8", ".size=8", "brightest.=8", "=8", ""],
+)
 def test_malformed_settings_are_refused_with_an_example(run, setting):
     run(*ON_SYNTHETIC, "--set", setting).assert_refused(f"--set {setting.partition('=')[0]}", "--set cam.epochs=5")
 
 
 @pytest.mark.parametrize(
+    ("value", "reason"), [("[", "not plain YAML"), ("!!python/name:os.system", "tags, as in !!str, are not read")]
+)
+def test_values_that_are_no_plain_yaml_are_refused(run, value, reason):
+    run(*ON_SYNTHETIC, "--set", f"brightest.size={value}").assert_refused(f"--set brightest.size={value}", reason)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("methods: !!python/object/apply:os.system ['touch {mark}']\ndatasets: [synthetic]", "not plain YAML"),
+        ("methods: !!python/object/apply:os.system ['touch {mark}']\ndatasets: [synthetic]", "tags, as in !!str, are not read"),
         ("methods: [unclosed", "not plain YAML"),
         ("", "valid dictionary"),
         ("just words", "valid dictionary"),
@@ -172,12 +178,12 @@ def test_scores_that_are_not_numbers_fail_their_job_and_no_other(make_plugin, ru
         ]
     )
     make_plugin(methods={"hopeless": source})
-    result = run("--dataset", "synthetic", "--methods", "hopeless,brightest", *SMALL)
+    result = run("--dataset", "synthetic", "--methods", "hopeless,brightest", "--no-floors", *SMALL)
     assert result.exit_code == 1
     assert "Traceback" not in result.text
     assert "Failed: hopeless synthetic/tablet" in result.text
     assert "scores are NaN or infinite" in result.text
-    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("method")
+    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "synthetic_by_category.csv").set_index("method")
     assert jobs["status"].to_dict() == {"brightest": "ok", "hopeless": "failed"}
     assert "NaN" in jobs["error"]["hopeless"]
 
@@ -215,7 +221,7 @@ def test_a_folder_without_normal_images_is_refused(run, tmp_path, make):
 def test_a_folder_without_categories_is_refused(run, tmp_path):
     (tmp_path / "empty").mkdir()
     options = ["--dataset", "mvtec_ad", "--methods", "brightest", "--data", tmp_path / "empty"]
-    run(*options).assert_refused(tmp_path / "empty", "no categories found", "https://www.mvtec.com")
+    run(*options).assert_refused(tmp_path / "empty", "no categories found", "found neither images nor folders", "/good")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from anomalybench.report import page
 
 @pytest.fixture
 def ran(run, images):
-    return lambda *more: run("--dataset", "mvtec_ad", "--data", images, "--methods", "brightest", *more)
+    return lambda *more: run("--dataset", "mvtec_ad", "--data", images, "--methods", "brightest", "--no-floors", *more)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def opened(monkeypatch):
 
 def test_a_run_writes_its_page_and_names_it(ran, report, tmp_path, opened):
     result = ran("--open")
-    file = tmp_path / "results" / "reports" / "adhoc.html"
+    file = tmp_path / "results" / "reports" / "images.html"
     assert result.exit_code == 0
     assert f"written: {file}" in result.text
     assert opened == [file.as_uri()]
@@ -86,7 +86,7 @@ def test_what_cannot_be_reported_is_said(ran, report, tmp_path):
 def test_a_failed_job_is_on_the_page(run, images, make_plugin, tmp_path):
     make_plugin(methods={"broken": BROKEN})
     assert run("--dataset", "mvtec_ad", "--data", images, "--methods", "broken,brightest").exit_code == 1
-    text = (tmp_path / "results" / "reports" / "adhoc.html").read_text()
+    text = (tmp_path / "results" / "reports" / "images.html").read_text()
     assert "no \\u003cb\\u003eluck" in text
 
 

@@ -25,7 +25,7 @@ def ran(acme, cli, tmp_path):
 
     def call(methods, seeds="0"):
         (tmp_path / "mine.yaml").write_text(SUITE.format(methods=methods, seeds=seeds))
-        result = cli("run", tmp_path / "mine.yaml", "--results", tmp_path / "results")
+        result = cli("run", tmp_path / "mine.yaml", "--no-floors", "--results", tmp_path / "results")
         assert result.exit_code == 0, result.text
         return tmp_path / "results"
 
@@ -109,7 +109,7 @@ def test_slips_are_refused(cli, pair, arguments, words):
 
 
 def test_nothing_to_compare_is_said(cli, ran, tmp_path):
-    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "no such folder", "--results DIR")
+    cli("compare", "--results", tmp_path / "gone").assert_refused(tmp_path / "gone", "does not exist", "--results DIR")
     (tmp_path / "empty").mkdir()
     cli("compare", "a", "b", "--results", tmp_path / "empty").assert_refused("'a'", "Known: none.")
     cli("compare", "--results", ran("random")).assert_refused("two methods on the same images")
@@ -117,10 +117,10 @@ def test_nothing_to_compare_is_said(cli, ran, tmp_path):
 
 def test_methods_without_a_common_category_are_not_compared(acme, cli, tmp_path):
     for method, category in (("brightest", "fine"), ("random", "wide")):
-        on = ["--methods", method, "--dataset", "stripes", "--categories", category]
+        on = ["--methods", method, "--dataset", "stripes", "--categories", category, "--no-floors"]
         assert cli("run", *on, "--results", tmp_path).exit_code == 0
     cli("compare", "--results", tmp_path).assert_refused("two methods on the same images")
-    on = ["--methods", "brightness", "--dataset", "stripes", "--results", tmp_path]
+    on = ["--methods", "brightness", "--dataset", "stripes", "--no-floors", "--results", tmp_path]
     assert cli("run", *on).exit_code == 0
     result = cli("compare", "--results", tmp_path)
     assert result.exit_code == 0, result.text
@@ -134,7 +134,7 @@ def test_results_that_cannot_be_written_are_refused(cli, ran):
 
 
 def test_a_single_category_is_said_in_plain_words(acme, cli, tmp_path):
-    on = ["--dataset", "stripes", "--categories", "fine", "--results", tmp_path]
+    on = ["--dataset", "stripes", "--categories", "fine", "--no-floors", "--results", tmp_path]
     for method in ("brightest", "random"):
         assert cli("run", "--methods", method, *on).exit_code == 0
     text = cli("compare", "--results", tmp_path).text
