@@ -78,9 +78,13 @@ def resample(scores: ArrayLike, labels: ArrayLike, threshold: float, weight: NDA
         "auroc": (hits * (1 - fpr + falls / 2)).sum(1),
         "average_precision": (hits * np.divide(recall * y.sum(), called, where=called != 0, out=called * 0)).sum(1),
         "balanced_accuracy": (positive @ above + negative @ ~above) / 2,
-        MEAN_WEIGHTS["anomalous"]: w[:, y].mean(1),
-        MEAN_WEIGHTS["normal"]: w[:, ~y].mean(1),
+        MEAN_WEIGHTS["anomalous"]: _mean(w[:, y]),
+        MEAN_WEIGHTS["normal"]: _mean(w[:, ~y]),
     }
+
+
+def _mean(weight: Floats) -> Floats:
+    return np.asarray(weight.mean(1)) if weight.shape[1] else np.full(len(weight), np.nan)
 
 
 def interval(estimate: float, spread: float) -> Interval:

@@ -23,7 +23,8 @@ def finished(tmp_path_factory):
 
     results = tmp_path_factory.mktemp("figures")
     params = {"cam.size": 64, "cam.epochs": 2, "synthetic.n_normal": 20, "synthetic.n_anomalous": 20}
-    anomalybench.run(methods=["cam"], dataset="synthetic", categories=["tablet"], params=params, results=results, floors=False)
+    where = {"dataset": "synthetic", "categories": ["tablet"], "results": results}
+    anomalybench.run(methods=["cam"], params=params, floors=False, **where)
     store = Store(results)
     (result,) = made.results(store)
     return store, result

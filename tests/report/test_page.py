@@ -10,12 +10,13 @@ import typer
 from read_page import Scripts, data_of, written
 from typer.testing import CliRunner
 
+from anomalybench.bench.request import Request
 from anomalybench.bench.session import Session
 from anomalybench.cli.options import with_request
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice
 from anomalybench.core.record import Explanation, Measurement, Record
-from anomalybench.report import card, leaderboard, marks, page, page_data, pictures
+from anomalybench.report import card, leaderboard, marks, page, page_data, pictures, remarks
 
 NASTY = "</script><script>alert(1)</script>'\"&🐛 \u2028" + "x" * 300
 
@@ -91,15 +92,17 @@ def test_records_of_an_older_version(store, put):
     broken.mkdir()
     (broken / "record.json").write_text('{"job": "of another time"}')
     (read,) = store.records()
-    data = data_of(written([read], store, notices=page.left_out(store)))
+    data = data_of(written([read], store, notices=remarks.left_out(store)))
     said = " ".join(data["notices"])
-    for words in ("1 job folder is left out, as it is damaged", "no raw scores", "no intervals"):
+    for words in ("left out: 1 damaged job folder", "no raw scores", "no intervals"):
         assert words in said
     assert "test" not in data["jobs"][0]
     assert data["rows"][0]["values"]["auroc"] == record.measurements[0].metrics["auroc"]
 
 
-@pytest.mark.parametrize("codes", [np.zeros((3, 2, 2), np.uint16), np.zeros((32, 4)), np.full((32, 2, 2), np.nan), None])
+@pytest.mark.parametrize(
+    "codes", [np.zeros((3, 2, 2), np.uint16), np.zeros((32, 4)), np.full((32, 2, 2), np.nan), None]
+)
 def test_maps_of_no_use_are_left_out(store, put, codes):
     record = put(made.job("cam"))
     file = made.folder(store, record) / "maps.npz"
@@ -188,8 +191,12 @@ def test_a_page_that_cannot_be_written_is_an_error(store, put, tmp_path):
 )
 def test_the_command_makes_the_same_job_again(options, category):
     asked = []
+
+    def keep(request: Request) -> None:
+        asked.append(request)
+
     app = typer.Typer()
-    app.command()(with_request()(lambda request: asked.append(request)))
+    app.command()(with_request()(keep))
 
     def loaded(words):
         done = CliRunner().invoke(app, words)

@@ -33,11 +33,10 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.files import sweep, sync
 from anomalybench.core.job import Job
 from anomalybench.core.record import SCHEMA, Record, Result
+from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.evaluate.map_codes import MapCodes
 
 RECORD, SCORES, MAPS, RESAMPLES, STATE = "record.json", "scores.parquet", "maps.npz", "resamples.npz", "state.npz"
-RANKING = "auroc"
-"""The metric that tables are ranked by."""
 _COLUMNS = {"path": str, "split": str, "label": int, "defect": str, "score": float}
 _OPTIONAL = ("mask", "group")
 
@@ -406,12 +405,15 @@ def _checked_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 def _resamples(folder: Path, names: tuple[str, ...]) -> NDArray[np.float32] | None:
     """The first of these metrics that there is; None where there is none, or in a file that cannot be read."""
+    from anomalybench.evaluate import uncertainty  # here, since it loads SciPy's statistics
+
     try:
         found = arrays.read(folder / RESAMPLES, names)
     except StoreError:
         return None
     values = next((found[name] for name in names if name in found), None)
-    return values.astype(np.float32) if values is not None and values.ndim == 1 and values.dtype.kind == "f" else None
+    whole = values is not None and values.dtype.kind == "f" and values.shape == (uncertainty.RESAMPLES,)
+    return values.astype(np.float32) if values is not None and whole else None
 
 
 def _ranking(folder: Path) -> bytes:
