@@ -85,9 +85,19 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, choice=None, **ch
     return store.put(Outcome(record, table, None if heat is None else map_codes.encode(heat), resamples))
 
 
+def result(record):
+    """The first result of a record."""
+    return results_of(record)[0]
+
+
 def results(store):
     """Everything in the store, as tables and page take it."""
     return [result for record in store.records() for result in results_of(record)]
+
+
+def folder(store, record):
+    """Where the record lies."""
+    return store.folder(record.job, record.fingerprint)
 
 
 def tested(table):

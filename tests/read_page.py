@@ -3,6 +3,7 @@
 import json
 from html.parser import HTMLParser
 
+from anomalybench.bench.store import results_of
 from anomalybench.report import page
 
 
@@ -30,7 +31,8 @@ class Scripts(HTMLParser):
 
 def written(records, store, title="toy", **options):
     file = page.place(store, title)
-    page.write(title, records, store, file, **options)
+    found = [result for record in records for result in results_of(record)]
+    page.write(title, found, store, file, **options)
     return file.read_text(encoding="utf-8")
 
 

@@ -10,20 +10,28 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_SURE = ("auroc", "balanced_accuracy")
-_NUMBERS = {
-    "auroc": ("ROC AUC", 0), "balanced_accuracy": ("bal. acc.", 0), "oracle_balanced_accuracy": ("oracle", 8),
-    "average_precision": ("AP", 6), "f1": ("F1", 7), "pixel_auroc": ("pixel\nROC AUC", 3), "aupro_30": ("AU-PRO", 4),
-    "fit_s": ("fit s", 5), "predict_ms_per_image": ("ms/\nimage", 2), "params_m": ("M\nparams", 9),
-}  # fmt: skip
+_COSTS = {"fit_s": ("fit s", 5), "predict_ms_per_image": ("ms/\nimage", 2), "params_m": ("M\nparams", 9)}
 """Heading, and when it leaves where the terminal is narrow: the highest number first."""
-_COSTS = ("fit_s", "predict_ms_per_image", "params_m")
-_COLUMNS = [
-    Column("method", least=14), Column("learns from", leaves=1, least=7),
-    *(Column(title, number=True, leaves=leaves) for title, leaves in _NUMBERS.values()),
-    Column("remarks", least=18),
-]  # fmt: skip
 _GROUND = ["dataset", "protocol"]
+
+
+def _numbers() -> list[str]:
+    """Columns of the leaderboard that are shown."""
+    from anomalybench.evaluate import catalogue
+
+    return [*catalogue.names(shown_in="terminal"), *_COSTS]
+
+
+def _columns() -> list[Column]:
+    from anomalybench.evaluate import catalogue
+
+    metrics = [catalogue.METRICS[name] for name in catalogue.names(shown_in="terminal")]
+    listed = [((metric.heading or metric.label).replace(" ROC", "\nROC"), metric.leaves) for metric in metrics]
+    return [
+        Column("method", least=14), Column("learns from", leaves=1, least=7),
+        *(Column(title, number=True, leaves=leaves) for title, leaves in [*listed, *_COSTS.values()]),
+        Column("remarks", least=18),
+    ]  # fmt: skip
 
 
 def print_leaderboard(leaderboard: "pd.DataFrame", jobs: "pd.DataFrame | None" = None) -> None:
@@ -51,17 +59,17 @@ def _print_ground(name: str, rows: Sequence[Mapping[Any, Any]]) -> set[str]:
     most = max(row["n_categories"] for row in rows)
     tied = sum(row.get("tied_with_best") is True for row in rows)
     made = {beside: [_cells(row, marks.of(row, most, tied), beside=beside) for row in rows] for beside in (True, False)}
-    width = console().width
-    everything = fitting(_COLUMNS, made[True], 10**6)
-    cells = made[fitting(_COLUMNS, made[True], width) == everything]
-    shown = fitting(_COLUMNS, cells, width)
+    columns, width = _columns(), console().width
+    everything = fitting(columns, made[True], 10**6)
+    cells = made[fitting(columns, made[True], width) == everything]
+    shown = fitting(columns, cells, width)
     some = f", {most} categories" if most > 1 else ""
-    console().print(table(_COLUMNS, cells, title=plain(f"{name}{some}")))
-    return {" ".join(_COLUMNS[i].title.split()).replace("/ ", "/") for i in everything if i not in shown}
+    console().print(table(columns, cells, title=plain(f"{name}{some}")))
+    return {" ".join(columns[i].title.split()).replace("/ ", "/") for i in everything if i not in shown}
 
 
 def _cells(row: Mapping[Any, Any], said: Sequence[str], *, beside: bool) -> "list[str | Text]":
-    numbers = [_measured(row, name, " " if beside else "\n") for name in _NUMBERS]
+    numbers = [_measured(row, name, " " if beside else "\n") for name in _numbers()]
     return [row["method"], number(row.get("supervision")), *numbers, _remarks(said)]
 
 
@@ -71,7 +79,7 @@ def _measured(row: Mapping[Any, Any], name: str, gap: str) -> "Text":
 
     value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     text = Text(_cost(value) if name in _COSTS else number(value))
-    if name in _SURE and number(low):
+    if number(low):
         text.append(f"{gap}{number(low)}-{number(high)}", "dim")
     return text
 
@@ -102,8 +110,11 @@ def _cost(value: object) -> str:
 
 
 def _caption(leaderboard: "pd.DataFrame", left: set[str]) -> list[str]:
+    from anomalybench.evaluate import catalogue
+
     said = ["Positive = anomalous. Ranges: 95 % interval over test images."]
-    if "oracle" not in left and leaderboard["oracle_balanced_accuracy"].notna().any():
+    oracles = [m for m in catalogue.METRICS.values() if m.oracle and "terminal" in m.shown and m.heading not in left]
+    if any(leaderboard[metric.name].notna().any() for metric in oracles):
         said.append("Oracle: best threshold picked on the test images; a bound, not a result.")
     if left:
         said.append(f"No room for: {', '.join(sorted(left))}; see the CSV file or a wider terminal.")

@@ -27,12 +27,12 @@ def report(
     below --data, or without it from the data folders of runs of this machine.
     """
     from anomalybench.core import places
-    from anomalybench.report import page
+    from anomalybench.report import page, remarks
 
     store = existing(results)
     found = chosen(store, wanted or [], places.data(data), finished=False)
     names = [Path(name).stem if name.endswith((".yaml", ".yml")) else name for name in wanted or []]
     file = out or page.place(store, "_".join(names or ["all"]))
     title = ", ".join(names or ["All results"])
-    page.write(title, found, store, file, max_images, [] if wanted else page.left_out(store), data)
+    page.write(title, found, store, file, max_images, [] if wanted else remarks.left_out(store), data)
     console.show_page(file, open_=open_)

@@ -20,7 +20,7 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
     from anomalybench.bench.store.selection import Selection
     from anomalybench.core.errors import StoreError
     from anomalybench.report import leaderboard as report
-    from anomalybench.report import outputs, page
+    from anomalybench.report import outputs, remarks
 
     gc.disable()  # a seventh of the time with thousands of records; the process ends soon
     store = existing(results)
@@ -33,7 +33,7 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
         raise StoreError(f"{results} holds no results{f' of {suite}' if suite else ''}. Run some first.")
     made = outputs.write_tables(name, found, store, keep=suite is not None)
     console.print_leaderboard(made.tables.leaderboard, made.tables.by_category)
-    for remark in (report.remark_on_images(found), *(page.left_out(store) if suite is None else [])):
+    for remark in (report.remark_on_images(found), *(remarks.left_out(store) if suite is None else [])):
         if remark:
             console.warn(remark)
     if missing:
@@ -46,10 +46,13 @@ def figures(wanted: WantedArgument = None, data: DataOption = None, results: Res
     from anomalybench.core import places
     from anomalybench.core.errors import StoreError
     from anomalybench.report import figures as report
+    from anomalybench.report import remarks
 
     store, folder = existing(results), places.data(data)
     found = chosen(store, wanted or [], folder, finished=True)
     drawn = report.draw_all(found, store, folder)
+    for remark in remarks.left_out(store) if not wanted else []:
+        console.warn(remark)
     for job, reason in drawn.lost.items():
         console.warn(f"{job}: no figures ({reason})")
     if not drawn.files:
@@ -73,12 +76,14 @@ def compare(
 
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """
-    from anomalybench.report import verdicts
+    from anomalybench.report import remarks, verdicts
 
     store = existing(results)
     found = verdicts.grounds(store, dataset, protocol, methods or [], metric)
     for ground in found:
         console.print_ground(ground)
+    for remark in remarks.left_out(store):
+        console.warn(remark)
     console.print_files([file for ground in found for file in verdicts.draw(ground, results)])
 
 

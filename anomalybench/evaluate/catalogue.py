@@ -62,6 +62,7 @@ class Metric:
         tolerance: For pinned references; None if it is not pinned.
         shown: Where it is shown besides the table of jobs, which has all.
         heading: A short label for the terminal; the label if empty.
+        leaves: Which columns leave a terminal that is too narrow: the highest number first, 0 never.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Metric:
     tolerance: Tolerance | None = None
     shown: frozenset[Place] = frozenset()
     heading: str = ""
+    leaves: int = 10
 
 
 def _in(*places: Place) -> frozenset[Place]:
@@ -83,14 +85,14 @@ def _in(*places: Place) -> frozenset[Place]:
 
 _ROWS = (
     Metric("auroc", "ROC AUC", "image", image.auroc, has_interval=True, tolerance=_RANKED,
-           shown=_in("summary", "limits", "terminal", "page"), heading="auroc"),
+           shown=_in("summary", "limits", "terminal", "page"), heading="ROC AUC", leaves=0),
     Metric("balanced_accuracy", "balanced accuracy", "image", image.balanced_accuracy, has_interval=True,
-           tolerance=_RANKED, shown=_in("summary", "limits", "terminal", "page"), heading="bal. acc."),
+           tolerance=_RANKED, shown=_in("summary", "limits", "terminal", "page"), heading="bal. acc.", leaves=0),
     Metric("oracle_balanced_accuracy", "oracle balanced accuracy", "image", image.oracle_balanced_accuracy, oracle=True,
-           shown=_in("summary", "terminal", "page"), heading="oracle"),
+           shown=_in("summary", "terminal", "page"), heading="oracle", leaves=8),
     Metric("average_precision", "average precision", "image", image.average_precision, has_interval=True,
-           tolerance=_RANKED, shown=_in("summary", "terminal", "page"), heading="AP"),
-    Metric("f1", "F1", "image", image.f1, shown=_in("summary", "terminal", "page"), heading="f1"),
+           tolerance=_RANKED, shown=_in("summary", "terminal", "page"), heading="AP", leaves=6),
+    Metric("f1", "F1", "image", image.f1, shown=_in("summary", "terminal", "page"), heading="F1", leaves=7),
     Metric("accuracy", "accuracy", "image", image.accuracy),
     Metric("precision", "precision", "image", image.precision),
     Metric("recall", "recall", "image", image.recall),
@@ -105,9 +107,9 @@ _ROWS = (
     Metric("oracle_threshold", "oracle threshold", "image", image.oracle_threshold, higher_is_better=None, oracle=True,
            tolerance=SCALED),
     Metric("pixel_auroc", "pixel ROC AUC", "pixel", of_pixels=pixel.auroc, has_interval=True, tolerance=_RANKED,
-           shown=_in("summary", "terminal", "page"), heading="pixel auroc"),
+           shown=_in("summary", "terminal", "page"), heading="pixel ROC AUC", leaves=3),
     Metric("aupro_30", "AU-PRO to FPR .3", "pixel", of_pixels=pixel.aupro_30, has_interval=True, tolerance=_RANKED,
-           shown=_in("summary", "terminal", "page"), heading="AU-PRO"),
+           shown=_in("summary", "terminal", "page"), heading="AU-PRO", leaves=4),
     Metric("aupro_05", "AU-PRO to FPR .05", "pixel", of_pixels=pixel.aupro_05, has_interval=True,
            shown=_in("summary", "page")),
     Metric("pixel_ap", "pixel average precision", "pixel", of_pixels=pixel.average_precision, has_interval=True,

@@ -83,6 +83,10 @@ def resample(scores: ArrayLike, labels: ArrayLike, threshold: float, weight: NDA
     }
 
 
+def _mean(weight: Floats) -> Floats:
+    return np.asarray(weight.mean(1)) if weight.shape[1] else np.full(len(weight), np.nan)
+
+
 def interval(estimate: float, spread: float) -> Interval:
     """Interval of a metric that lies in [0, 1], from its standard error; the estimate itself where that is 0.
 

@@ -21,6 +21,9 @@ images in 17 % of trials, on 3 and 5 in 1.8 %, on 5 and 5 in 0.4 %.
 """
 
 
+NO_DEFECTS = "no defective test image: nothing to rank by"
+
+
 @dataclass(frozen=True)
 class Difference:
     """Method a minus method b, on the jobs that both have finished.
@@ -112,13 +115,17 @@ def unranked(groups: Mapping[str, pd.DataFrame], metric: str, resamples: Resampl
     for name, rows in done.items():
         few = _too_few(rows, resamples)
         if not rows:
-            defective = groups[name][["tp", "fn"]].sum().sum()
-            found[name] = f"no {metric}" if defective else "no defective test images"
+            found[name] = NO_DEFECTS if only_good(groups[name]) else f"no {metric}"
         elif len(rows) < len(every):
             found[name] = f"only {len(rows)} of {len(every)} categories"
         elif few is not None:
             found[name] = few
     return found
+
+
+def only_good(jobs: pd.DataFrame) -> bool:
+    """Whether there are finished jobs, and none of them has a defective test image."""
+    return len(jobs) > 0 and bool((jobs["tp"] + jobs["fn"] == 0).all())
 
 
 def too_few(jobs: pd.DataFrame, metric: str, resamples: Resamples) -> str | None:

@@ -24,6 +24,8 @@ from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb
 
 GALLERIES = ("true_positives", "true_negatives", "false_positives", "false_negatives")
+UNUSUAL = "most_unusual"
+"""The gallery where no test image is defective: the highest scores."""
 _NORMAL, _ANOMALOUS, _BOX, _CONTOUR = "#0072b2", "#d55e00", "#ffffff", "#00e5ff"
 _COLOURS = "inferno"
 _ODD = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
@@ -113,10 +115,12 @@ def draw(result: Result, store: Store, most: int = 8, data: Path | None = None) 
     job = _Job(result, scores, maps, image_files.place(record, data))
     runs = store.folder(record.job, record.fingerprint).relative_to(store.runs)
     folder = store.results / "figures" / runs.parent / safe_name(result.id)
-    plain: dict[str, Callable[[_Job], Figure]] = {"histogram": _histogram, "roc": _roc, "confusion": _confusion}
+    plain: dict[str, Callable[[_Job], Figure]] = {"histogram": _histogram, "confusion": _confusion}
+    if job.part("test")["label"].nunique() == 2:
+        plain["roc"] = _roc
     figures = {name: make(job) for name, make in plain.items()}
     if job.maps is not None:
-        for kind in GALLERIES:
+        for kind in GALLERIES if job.part("test")["label"].any() else (UNUSUAL,):
             chosen = _most_telling(job, kind)[:most]
             if len(chosen):
                 figures[safe_name(kind)] = _gallery(job, kind, chosen)
@@ -148,8 +152,10 @@ def overlay(
 
 
 def _most_telling(job: _Job, kind: str) -> pd.DataFrame:
-    """Test images of one cell of the confusion matrix, the farthest from the threshold first."""
+    """Test images of one cell of the confusion matrix, the farthest from the threshold first; or the most unusual."""
     test = job.part("test")
+    if kind == UNUSUAL:
+        return test.sort_values(["score", "path"], ascending=[False, True])
     called, label = test["score"] > job.threshold, test["label"] == 1
     right = kind.startswith("true")
     chosen = test[(called == kind.endswith("positives")) & ((called == label) == right)]

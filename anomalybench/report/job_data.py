@@ -68,7 +68,9 @@ def read(
         if page.scores is not None:
             where = image_files.place(page.record, data)
             page.sources = {
-                int(str(index)): Source(where, row["path"], row["mask"], int(row["label"]), row["defect"])
+                int(str(index)): Source(
+                    where, row["path"], row["mask"], int(row["label"]), row["defect"], page.record.bits
+                )
                 for index, row in page.test.iterrows()
             }
     return pages

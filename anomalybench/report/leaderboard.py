@@ -17,28 +17,38 @@ from anomalybench.core.files import write_text
 from anomalybench.core.job import Choice
 from anomalybench.core.record import Result, rule_name
 from anomalybench.evaluate import catalogue
+from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.report import comparison, published
 from anomalybench.report.files import csv_text
 from anomalybench.report.joint import Resamples
 
-_IMAGES = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level == "image"]
-_MAPS = [name for name in catalogue.names(shown_in="summary") if catalogue.METRICS[name].level != "image"]
-_MEANS = [*_IMAGES, *_MAPS]
 _COSTS = ["fit_s", "predict_ms_per_image", "params_m"]
-_SURE = catalogue.names(shown_in="limits")
-"""Metrics whose intervals the summary holds; a job's row has those of all metrics that have one."""
-_LIMITS = [f"{name}_{end}" for name in _SURE for end in ("low", "high")]
-SUMMARY_COLUMNS = [
-    "method", "supervision", "dataset", "protocol", "status", "n_categories", *_IMAGES, *_COSTS, *_LIMITS,
-    "not_ranked", "tied_with_best", "above_floors", *_MAPS, "published", "n_notes", "positive",
-]  # fmt: skip
-_JOB_LIMITS = [f"{name}_{end}" for name in catalogue.names(has_interval=True) for end in ("low", "high")]
-JOB_COLUMNS = [
-    "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
-    "n_train_anomalous", "n_calibration", "n_test", "threshold", "threshold_rule", *catalogue.METRICS, *_JOB_LIMITS,
-    "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s", "published", "notes", "positive", "fingerprint", "job",
-    "error",
-]  # fmt: skip
+
+
+def summary_columns() -> list[str]:
+    """Columns of the leaderboard."""
+    shown = catalogue.names(shown_in="summary")
+    images = [name for name in shown if catalogue.METRICS[name].level == "image"]
+    maps = [name for name in shown if name not in images]
+    return [
+        "method", "supervision", "dataset", "protocol", "status", "n_categories", *images, *_COSTS,
+        *_limits(catalogue.names(shown_in="limits")), "tied_with_best", "above_floors", *maps, "published", "n_notes",
+        "positive", "not_ranked",
+    ]  # fmt: skip
+
+
+def job_columns() -> list[str]:
+    """Columns of the table of jobs."""
+    return [
+        "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
+        "n_train_anomalous", "n_calibration", "n_test", "n_test_normal", "n_test_anomalous", "threshold", "threshold_rule", *catalogue.METRICS,
+        *_limits(catalogue.names(has_interval=True)), "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s",
+        "published", "notes", "positive", "fingerprint", "job", "error",
+    ]  # fmt: skip
+
+
+def _limits(metrics: Sequence[str]) -> list[str]:
+    return [f"{name}_{end}" for name in metrics for end in ("low", "high")]
 
 
 class Tables(NamedTuple):
@@ -74,7 +84,7 @@ def build(results: Iterable[Result], resamples: Resamples = lambda job, metric: 
          "published": published.of(known, [result.record])}
         for result, split in zip(newest, splits, strict=True)
     ]  # fmt: skip
-    jobs = pd.DataFrame(rows, columns=JOB_COLUMNS)
+    jobs = pd.DataFrame(rows, columns=job_columns())
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
     whole = defaultdict(list)
     for result, row in zip(newest, rows, strict=True):
@@ -152,17 +162,21 @@ def _split(result: Result) -> Choice:
 def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
     """Names for a table: the plain name, plus the parameters that tell choices of the same name apart.
 
-    The user's own folder is called by its name. A parameter that an older choice does not know is at its default.
+    The user's own folder is called by its name. A parameter that an older choice does not know was at its default.
     """
-    variants: dict[str, dict[str, dict[str, Any]]] = {}
+    variants: dict[str, dict[str, Choice]] = {}
     for choice in choices:
-        variants.setdefault(_called(choice), {})[json.dumps(choice.params, sort_keys=True)] = choice.params
+        variants.setdefault(_called(choice), {})[json.dumps(choice.params, sort_keys=True)] = choice
+
+    def telling(choice: Choice, key: str) -> bool:
+        others = [other.params for other in variants[_called(choice)].values()]
+        return any(other[key] != choice.params[key] if key in other else key in choice.chosen for other in others)
 
     @functools.cache
     def label(name: str, params: str) -> str:
-        chosen, others = variants[name][params], variants[name].values()
-        telling = [k for k, v in sorted(chosen.items()) if any(p.get(k, v) != v for p in others)]
-        return f"{name}({', '.join(f'{k}={chosen[k]}' for k in telling)})" if telling else name
+        choice = variants[name][params]
+        shown = [f"{key}={value}" for key, value in sorted(choice.params.items()) if telling(choice, key)]
+        return f"{name}({', '.join(shown)})" if shown else name
 
     return lambda choice: label(_called(choice), json.dumps(choice.params, sort_keys=True))
 
@@ -188,7 +202,8 @@ def _row(result: Result) -> dict[str, Any]:
     }
     if measurement is None:
         return row
-    counts = {f"n_{name}": value for name, value in record.counts.model_dump().items() if name != "images"}
+    used = record.counts.model_dump(exclude={"images"}) if any(dict(record.counts).values()) else {}
+    counts = {f"n_{name}": value for name, value in used.items()}
     by_defect = measurement.accuracy_by_defect
     limits = {
         f"{name}_{end}": value
@@ -222,8 +237,8 @@ def summary(
     for ground, shared in jobs.groupby(["dataset", "protocol"], sort=True):
         groups = {str(method): group for method, group in shared.groupby("method", sort=True)}
         good = {method: group[group["status"] == "ok"] for method, group in groups.items()}
-        ties = comparison.tied_with_best(good, "auroc", resamples)
-        why = comparison.unranked(good, "auroc", resamples)
+        ties = comparison.tied_with_best(good, RANKING, resamples)
+        why = comparison.unranked(good, RANKING, resamples)
         found = [
             {**_summary_row(group, good[method], resamples), "method": method, "dataset": ground[0],
              "protocol": ground[1], "published": said.get((method, *ground)), "tied_with_best": ties[method],
@@ -231,22 +246,22 @@ def summary(
             for method, group in groups.items()
         ]  # fmt: skip
         floors = [good[method] for method in groups if is_floor(method)]
-        above = {m: comparison.above(good[m], floors, "auroc", resamples) for m in groups if not is_floor(m)}
+        above = {m: comparison.above(good[m], floors, RANKING, resamples) for m in groups if not is_floor(m)}
         rows += [{**row, "above_floors": above.get(row["method"])} for row in found]
     rows.sort(key=_order)
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+    return pd.DataFrame(rows, columns=summary_columns())
 
 
 def _order(row: Mapping[str, Any]) -> tuple[str, str, bool, float, str]:
-    """Ranked ones first, best first; what has no ROC AUC last."""
-    value = -math.inf if math.isnan(row["auroc"]) else row["auroc"]
+    """Ranked ones first, best first; what has no value last."""
+    value = -math.inf if math.isnan(row[RANKING]) else row[RANKING]
     return row["dataset"], row["protocol"], row["not_ranked"] is not None, -value, row["method"]
 
 
 def _summary_row(group: pd.DataFrame, good: pd.DataFrame, resamples: Resamples) -> dict[str, Any]:
-    means = {name: mean_of_means(good, name) for name in [*_MEANS, *_COSTS]}
+    means = {name: mean_of_means(good, name) for name in [*catalogue.names(shown_in="summary"), *_COSTS]}
     limits: dict[str, float] = {}
-    for metric in _SURE:
+    for metric in catalogue.names(shown_in="limits"):
         low, high = comparison.mean_interval(good, metric, resamples)
         limits |= {f"{metric}_low": low, f"{metric}_high": high}
     states = set(group["status"])

@@ -12,13 +12,13 @@ NOT_ABOVE = "not above a floor"
 
 def not_above_a_floor(row: Mapping[Any, Any]) -> bool | None:
     """Whether a method is not shown to be better than each floor; None where that is unknown."""
-    above, below = row.get("above_floors"), row.get("below_floor")
-    return not above if known(above) else bool(below) if known(below) else None
+    above = row.get("above_floors")
+    return not above if known(above) else None
 
 
 def not_ranked(row: Mapping[Any, Any]) -> str | None:
     """Why a row has no rank, in words, as in `only 1 defective test image: says nothing`; None where it has one."""
-    text = row.get("not_ranked") or row.get("says_nothing")
+    text = row.get("not_ranked")
     return text if isinstance(text, str) and text else None
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.files import write_text
-from anomalybench.core.record import SCHEMA, Result
+from anomalybench.core.record import Result
 from anomalybench.report import page_data
 from anomalybench.report.leaderboard import Tables
 
@@ -51,28 +51,6 @@ def write(
 def place(store: Store, name: str) -> Path:
     """Where the page of that name lies unless told otherwise."""
     return store.results / "reports" / f"{safe_name(name)}.html"
-
-
-def left_out(store: Store) -> list[str]:
-    """Remarks on folders of jobs that this version cannot read, if there are any."""
-    unreadable = store.unreadable()
-    old = [one for one in unreadable if one.schema == 1]
-    odd = [one for one in unreadable if one.schema != 1]
-    said = []
-    if old:
-        said.append(
-            f"{len(old)} results of version 0.1.0 are left out. Take them over: "
-            f"anomalybench measure --results {store.results}"
-        )
-    newer = [one for one in odd if one.schema > SCHEMA]
-    if newer:
-        said.append(f"{len(newer)} results of a newer version are left out. Install that version to see them.")
-    broken = [one for one in odd if one.schema <= SCHEMA]
-    if broken:
-        first = broken[0]
-        where = first.folder.relative_to(store.results)
-        said.append(f"{len(broken)} job folders are left out, as they are damaged (first: {where}: {first.reason}).")
-    return said
 
 
 def render(title: str, data: str) -> str:

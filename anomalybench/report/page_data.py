@@ -14,6 +14,7 @@ from anomalybench import __version__
 from anomalybench.bench.store import Store
 from anomalybench.core.record import Result
 from anomalybench.evaluate import catalogue
+from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.report import comparison, defects, heat, job_data, leaderboard, marks, pictures, published
 from anomalybench.report.glossary import TERMS
 from anomalybench.report.job_data import JobPage
@@ -22,8 +23,6 @@ from anomalybench.report.leaderboard import Tables
 from anomalybench.report.pictures import Limits
 from anomalybench.report.published import Published
 
-METRICS = {name: catalogue.METRICS[name].label for name in catalogue.names(shown_in="page")}
-SURE = catalogue.names(has_interval=True)
 _COSTS = ("fit_s", "predict_ms_per_image", "peak_memory_mb", "params_m")
 _GROUND = ["dataset", "protocol"]
 _TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
@@ -63,6 +62,7 @@ def gather(
         "version": __version__,
         "dates": sorted({date[:10] for result in known.values() if (date := result.record.environment.get("date"))}),
         "metrics": _metrics(tables.by_category),
+        "ranking": RANKING,
         "rows": _rows(tables, known, resamples),
         "rankings": _rankings(tables.by_category),
         "defects": [asdict(table) for table in defects.tables(tables.by_category)],
@@ -76,9 +76,10 @@ def gather(
 
 
 def _metrics(jobs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Metrics that some job has; ROC AUC always."""
-    there = [name for name in METRICS if name == "auroc" or jobs[name].notna().any()]
-    return [{"name": name, "label": METRICS[name], "sure": name in SURE} for name in there]
+    """Metrics that some job has; the one that is ranked by always."""
+    shown = [catalogue.METRICS[name] for name in catalogue.names(shown_in="page")]
+    there = [one for one in shown if one.name == RANKING or jobs[one.name].notna().any()]
+    return [{"name": one.name, "label": one.label, "main": "limits" in one.shown} for one in there]
 
 
 def _rows(tables: Tables, results: Mapping[str, Result], resamples: Resamples) -> list[dict[str, Any]]:
@@ -102,7 +103,7 @@ def _rows(tables: Tables, results: Mapping[str, Result], resamples: Resamples) -
 
 
 def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], resamples: Resamples) -> dict[str, Any]:
-    good = jobs[jobs["status"] == "ok"]
+    good, sure = jobs[jobs["status"] == "ok"], catalogue.names(has_interval=True)
     errors = jobs.loc[jobs["status"] != "ok", ["status", "category", "error"]]
     return {
         "method": row["method"],
@@ -111,8 +112,8 @@ def _row(row: Mapping[Any, Any], jobs: pd.DataFrame, said: Sequence[Published], 
         "status": row["status"],
         "n_categories": row["n_categories"],
         "n_jobs": len(jobs),
-        "values": {name: row[name] for name in METRICS},
-        "intervals": {name: _interval(good, name, resamples) for name in SURE if good[name].notna().any()},
+        "values": {name: row[name] for name in catalogue.names(shown_in="page")},
+        "intervals": {name: _interval(good, name, resamples) for name in sure if good[name].notna().any()},
         "costs": {name: leaderboard.mean_of_means(good, name) for name in _COSTS},
         "tied": row["tied_with_best"],
         "below": marks.not_above_a_floor(row),
@@ -133,7 +134,7 @@ def _rankings(jobs: pd.DataFrame) -> list[dict[str, Any]]:
     """Mean ranks by metric, where three methods or more share several categories."""
     found = []
     for key, ground in jobs[jobs["status"] == "ok"].groupby(_GROUND, sort=True):
-        for metric in SURE:
+        for metric in catalogue.names(has_interval=True):
             groups = {str(method): group for method, group in ground[ground[metric].notna()].groupby("method")}
             ranked = comparison.ranking(groups, metric) if len(groups) > 2 else None
             if ranked is not None and ranked.n_categories > 1:
@@ -151,6 +152,11 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
     good = [page for page in pages if page.record.status == "ok"]
     if not good:
         said.append("No job has finished. The reasons are listed below.")
+    elif all(comparison.only_good(pd.DataFrame([page.row])) for page in good):
+        said.append(
+            "No test image is defective, so nothing can be ranked. Test images shows the most unusual images first: "
+            "those with the highest scores."
+        )
     blind = [page for page in good if page.scores is None]
     if blind:
         said.append(

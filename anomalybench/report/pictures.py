@@ -40,6 +40,7 @@ class Source(NamedTuple):
     mask: str | None
     label: int
     defect: str
+    bits: int = 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,12 @@ class Limits:
 
 
 def most_telling(test: pd.DataFrame, threshold: float) -> list[int]:
-    """Index labels of test images: what is judged wrongly first, then what is farthest from the threshold."""
+    """Index labels of test images: what is judged wrongly first, then what is farthest from the threshold.
+
+    Where none is defective, the most unusual come first: those with the highest scores.
+    """
+    if not test["label"].any():
+        return list(test.sort_values(["score", "path"], ascending=[False, True]).index)
     wrong = (test["score"] > threshold) != (test["label"] == 1)
     keys = test.assign(right=~wrong, near=-(test["score"] - threshold).abs())
     return list(keys.sort_values(["right", "near", "path"]).index)
@@ -108,7 +114,7 @@ def boxes(anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> list[list[
 
 def _picture(source: Source, large: bool) -> dict[str, Any]:
     try:
-        image = Image.fromarray(read_rgb(image_files.locate(source.where, source.path)))
+        image = Image.fromarray(read_rgb(image_files.locate(source.where, source.path), source.bits))
         found: dict[str, Any] = {"size": image.size, "thumb": _webp(_shrunk(image, _THUMB), quality=60)}
         if large:
             found["large"] = _webp(_shrunk(image, _LARGE), quality=75)

@@ -18,19 +18,19 @@ from anomalybench.evaluate import catalogue
 from anomalybench.report.leaderboard import Tables
 
 KEY = ["method", "dataset", "category", "protocol", "seed", "fold", "metric"]
-_TOLERANCES = {"threshold": catalogue.SCALED} | {
-    name: tolerance for name, metric in catalogue.METRICS.items() if (tolerance := metric.tolerance) is not None
-}
 _MADE_OF = ("anomalybench-vision", "torch", "torchvision", "timm", "numpy", "python", "machine", "git")
 
 
 def table(tables: Tables) -> pd.DataFrame:
     """One row per finished job and metric: what it is called, value and tolerance."""
     good = tables.by_category[tables.by_category["status"] == "ok"]
-    wide = good.melt(KEY[:-1], [*_TOLERANCES], "metric", "value").dropna(subset="value")
+    tolerances = {"threshold": catalogue.SCALED} | {
+        name: tolerance for name, metric in catalogue.METRICS.items() if (tolerance := metric.tolerance) is not None
+    }
+    wide = good.melt(KEY[:-1], [*tolerances], "metric", "value").dropna(subset="value")
     wide["value"] = wide["value"].astype(float).round(6)
     wide["tolerance"] = [
-        round(_TOLERANCES[name].of(value), 6) for name, value in zip(wide["metric"], wide["value"], strict=True)
+        round(tolerances[name].of(value), 6) for name, value in zip(wide["metric"], wide["value"], strict=True)
     ]
     return _keyed(wide)
 

@@ -18,8 +18,6 @@ from anomalybench.report import comparison, joint, leaderboard
 from anomalybench.report.comparison import Difference
 from anomalybench.report.joint import Resamples
 
-METRICS = catalogue.names(has_interval=True)
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -96,7 +94,7 @@ def grounds(
         dataset: Only this one, by its plugin's name or as the tables call it.
         protocol: Only this one, likewise.
         methods: As the tables call them; all there are if empty.
-        metric: One of `METRICS`.
+        metric: One that has intervals.
 
     Raises:
         UsageError: A name that does not exist.
@@ -104,8 +102,8 @@ def grounds(
     """
     if not store.results.is_dir():
         raise StoreError(f"{store.results}: no such folder. Name the one with your results: --results DIR.")
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
+    if metric not in (sure := catalogue.names(has_interval=True)):
+        raise unknown("metric", metric, sure)
     results = [result for record in store.records() if record.status == "ok" for result in results_of(record)]
     jobs = leaderboard.build(results).by_category
     known = sorted(jobs["method"].unique())

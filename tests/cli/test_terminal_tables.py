@@ -29,8 +29,8 @@ def at(monkeypatch, capsys):
 
 def board(n=5, **columns):
     """A leaderboard of one ground with distinct numbers in every cell; pixel metrics, intervals and marks included."""
-    table = pd.DataFrame(index=range(n), columns=leaderboard.SUMMARY_COLUMNS)
-    for place, name in enumerate(leaderboard.SUMMARY_COLUMNS):
+    table = pd.DataFrame(index=range(n), columns=leaderboard.summary_columns())
+    for place, name in enumerate(leaderboard.summary_columns()):
         table[name] = [0.5 + place / 200 + row / 7000 for row in range(n)]
     table["method"] = [f"method_{'x' * 5 * row}" for row in range(n)]
     fixed = {"supervision": "normals", "dataset": "toy", "protocol": "pooled", "status": "ok", "n_categories": 3}

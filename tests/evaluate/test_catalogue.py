@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from anomalybench.evaluate import catalogue, statistics
+from anomalybench.evaluate import catalogue, uncertainty
 from anomalybench.evaluate.catalogue import METRICS, RANKING, SCALED, Metric, names
 from anomalybench.evaluate.map_codes import counting_edges, distinct
 from anomalybench.evaluate.pixel_resamples import PixelResamples
@@ -12,7 +12,7 @@ from anomalybench.evaluate.pixel_resamples import PixelResamples
 RNG = np.random.default_rng(0)
 LABELS = np.repeat([0, 1], [20, 15])
 SCORES = RNG.normal(LABELS)
-WEIGHT = statistics.weights([str(i) for i in range(35)])[:50]
+WEIGHT = uncertainty.weights([str(i) for i in range(35)])[:50]
 
 
 def located():
@@ -28,7 +28,7 @@ def located():
 
 
 def resampled():
-    return catalogue.resample_image(SCORES, LABELS, 0.5, WEIGHT, statistics.resample(SCORES, LABELS, 0.5, WEIGHT))
+    return catalogue.resample_image(SCORES, LABELS, 0.5, WEIGHT, uncertainty.resample(SCORES, LABELS, 0.5, WEIGHT))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_exactly_the_metrics_that_have_an_interval_are_resampled():
 
 
 def test_resamples_that_are_known_are_taken_as_they_are():
-    known = statistics.resample(SCORES, LABELS, 0.5, WEIGHT)
+    known = uncertainty.resample(SCORES, LABELS, 0.5, WEIGHT)
     found = catalogue.resample_image(SCORES, LABELS, 0.5, WEIGHT, {"auroc": known["auroc"]})
     assert found["auroc"] is known["auroc"]
     assert np.nanmean(found["balanced_accuracy"]) == pytest.approx(np.nanmean(known["balanced_accuracy"]), abs=0.02)
@@ -110,7 +110,7 @@ def test_tolerances_are_absolute_or_a_share_of_the_pinned_value():
 
 
 def test_the_catalogue_is_imported_quickly():
-    """Tables are made without torch, scikit-learn and SciPy's statistics."""
+    """Tables are made without torch, scikit-learn and SciPy's uncertainty."""
     code = (
         "import sys; from anomalybench.evaluate import catalogue; "
         "print([m for m in ('torch', 'sklearn', 'scipy.stats', 'scipy.ndimage') if m in sys.modules])"

@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from anomalybench.evaluate.catalogue import measure_image
 from anomalybench.evaluate.image import accuracy_by_defect, auroc, average_precision, balanced_accuracy, resample
-from anomalybench.evaluate.statistics import weights
+from anomalybench.evaluate.uncertainty import weights
 
 quick = settings(max_examples=200, deadline=None)
 SCORES = st.integers(-4, 4).map(lambda i: i / 4)

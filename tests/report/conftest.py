@@ -84,5 +84,5 @@ def open_page(chromium):
 @pytest.fixture(scope="session")
 def file(toy_store):
     file = page.place(toy_store, "toy")
-    page.write(NASTY, list(toy_store.records()), toy_store, file, max_images=12)
+    page.write(NASTY, made.results(toy_store), toy_store, file, max_images=12)
     return file

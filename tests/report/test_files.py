@@ -21,6 +21,6 @@ def test_a_text_that_begins_like_a_formula_is_harmless_in_a_spreadsheet(text):
 def test_leaderboards_are_written_so(tmp_path):
     rows = [{"method": "=cmd|' /C calc'!A0", "dataset": "toy", "auroc": 0.5}]
     tables = leaderboard.Tables(*(pd.DataFrame(rows, columns=columns) for columns in
-                                  (leaderboard.SUMMARY_COLUMNS, leaderboard.JOB_COLUMNS)))  # fmt: skip
+                                  (leaderboard.summary_columns(), leaderboard.job_columns())))  # fmt: skip
     for file in leaderboard.write(tables, tmp_path, "x"):
         assert pd.read_csv(file)["method"][0].startswith("'=cmd")

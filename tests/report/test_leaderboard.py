@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomalybench.core.errors import StoreError
-from anomalybench.core.job import Choice, Costs, Counts, Job, Record
-from anomalybench.report.leaderboard import JOB_COLUMNS, SUMMARY_COLUMNS, build, write
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import Costs, Counts, Measurement, Record, Result
+from anomalybench.report.leaderboard import build, job_columns, summary_columns, write
 
 WANTED = (
     "method,supervision,dataset,protocol,status,n_categories,auroc,balanced_accuracy,oracle_balanced_accuracy,"
@@ -17,21 +18,29 @@ WANTED = (
 METRICS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
 
 
+def chosen(name, **params):
+    """A choice none of whose parameters is at its default."""
+    return Choice(name=name, params=params, chosen=tuple(sorted(params)))
+
+
 def record(auroc=0.5, *, method="cam", params=None, status="ok", version=1, category="a", fold="", seed=0, **changes):
     job = Job(
-        method=Choice(name=method, params=params or {}),
+        method=chosen(method, **params or {}),
         version=version,
         dataset=changes.pop("dataset", Choice(name="toy")),
         category=category,
-        protocol=changes.pop("protocol", Choice(name="pooled", params={"train": 0.6})),
+        protocol=changes.pop("protocol", chosen("pooled", train=0.6)),
         fold=fold,
         seed=seed,
     )
     if status != "ok":
-        return Record(job=job, status=status, error="because", **changes)
+        return Result(Record(job=job, status=status, error="because", **changes))
     metrics = dict.fromkeys(METRICS, auroc) | {"tp": 3, **changes.pop("metrics", {})}
     costs = Costs(fit_s=auroc * 10, predict_ms_per_image=auroc * 100, params_m=4.0, total_s=9.0)
-    return Record(job=job, status="ok", supervision="labels", metrics=metrics, costs=costs, **changes)
+    own = {name: changes.pop(name) for name in list(changes) if name in Measurement.model_fields}
+    measured = Measurement(**{"version": 1, "rule": "youden", "threshold": 0.5, "metrics": metrics, **own})
+    done = Record(job=job, status="ok", supervision="labels", costs=costs, measurements=(measured,), **changes)
+    return Result(done, measured)
 
 
 def leaderboard(*records):
@@ -99,8 +108,8 @@ def test_variants_are_told_apart_by_what_differs():
 
 
 def test_variants_of_datasets_and_protocols_are_told_apart():
-    shares = [Choice(name="pooled", params={"train": share, "calibration": 0.2}) for share in (0.5, 0.6)]
-    sizes = [Choice(name="toy", params={"max_normal": size}) for size in (None, 10)]
+    shares = [chosen("pooled", train=share, calibration=0.2) for share in (0.5, 0.6)]
+    sizes = [chosen("toy", max_normal=size) for size in (None, 10)]
     rows = leaderboard(*(record(protocol=p, dataset=d) for p in shares for d in sizes))
     assert {row["protocol"] for row in rows} == {"pooled(train=0.5)", "pooled(train=0.6)"}
     assert {row["dataset"] for row in rows} == {"toy(max_normal=None)", "toy(max_normal=10)"}
@@ -153,7 +162,7 @@ def test_the_newest_version_wins_even_if_it_is_worse(turned):
     records = [record(0.9, version=1), record(0.3, version=10), record(0.6, version=9)]
     tables = build(records[::-1] if turned else records)
     assert tables.leaderboard["auroc"].tolist() == [0.3]
-    assert tables.by_category["job"].tolist() == [records[1].job.id]
+    assert tables.by_category["job"].tolist() == [records[1].id]
 
 
 def test_an_older_version_still_counts_where_there_is_no_newer():
@@ -175,11 +184,11 @@ def test_rows_are_sorted_best_first_within_dataset_and_protocol():
 
 def test_a_job_row_says_what_it_used_and_what_it_gave():
     counts = Counts(train_normal=10, train_anomalous=4, calibration=6, test=9)
-    done = record(0.9, counts=counts, threshold=0.25, threshold_rule="youden", accuracy_by_defect={"good": 0.75})
+    done = record(0.9, counts=counts, threshold=0.25, rule="youden", accuracy_by_defect={"good": 0.75})
     skipped = record(status="skipped", category="b")
     first, second = build([skipped, done]).by_category.to_dict("records")
     assert [first[f"n_{n}"] for n in ("train_normal", "train_anomalous", "calibration", "test")] == [10, 4, 6, 9]
-    assert (first["threshold"], first["threshold_rule"], first["tp"], first["job"]) == (0.25, "youden", 3, done.job.id)
+    assert (first["threshold"], first["threshold_rule"], first["tp"], first["job"]) == (0.25, "youden", 3, done.id)
     assert json.loads(first["accuracy_by_defect"]) == {"good": 0.75}
     assert (second["status"], second["error"], second["category"]) == ("skipped", "because", "b")
     assert math.isnan(second["auroc"])
@@ -191,9 +200,9 @@ def test_the_files_have_the_wanted_columns_and_read_back(tmp_path):
     board, jobs = write(tables, tmp_path / "results", "toy")
     assert (board.name, jobs.name) == ("toy.csv", "toy_by_category.csv")
     header = board.read_text(encoding="utf-8").splitlines()[0]
-    assert header == ",".join(SUMMARY_COLUMNS)
+    assert header == ",".join(summary_columns())
     assert header.startswith(f"{WANTED},")
-    assert jobs.read_text(encoding="utf-8").splitlines()[0] == ",".join(JOB_COLUMNS)
+    assert jobs.read_text(encoding="utf-8").splitlines()[0] == ",".join(job_columns())
     read = pd.read_csv(board)
     assert read["method"].tolist() == tables.leaderboard["method"].tolist()
     assert read["auroc"].tolist() == pytest.approx(tables.leaderboard["auroc"].tolist(), nan_ok=True)
@@ -209,7 +218,7 @@ def test_writing_again_replaces_and_leaves_nothing_else(tmp_path):
 def test_no_records_make_empty_tables_with_all_columns(tmp_path):
     tables = build([])
     assert [len(table) for table in tables] == [0, 0]
-    assert [list(table.columns) for table in tables] == [SUMMARY_COLUMNS, JOB_COLUMNS]
+    assert [list(table.columns) for table in tables] == [summary_columns(), job_columns()]
     assert write(tables, tmp_path, "none")[0].read_text(encoding="utf-8").startswith(WANTED)
 
 

@@ -6,30 +6,35 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomalybench.core.job import Choice, Counts, Job, Record
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import Counts, Measurement, Record, Result
 from anomalybench.report.leaderboard import build
 
 
 def record(auroc, method="cam", *, category="a", status="ok", seed=0, **changes):
     names = {"method": method, "dataset": changes.pop("dataset", "toy"), "protocol": changes.pop("protocol", "pooled")}
     params = changes.pop("params", {})
-    choices = {kind: Choice(name=name, params=params if kind == "method" else {}) for kind, name in names.items()}
+    choices = {kind: Choice(name=name) for kind, name in names.items()}
+    choices["method"] = Choice(name=method, params=params, chosen=tuple(sorted(params)))
     job = Job(version=1, category=category, seed=seed, **choices)
     if status != "ok":
-        return Record(job=job, status=status, error="because")
+        return Result(Record(job=job, status=status, error="because"))
     metrics = {"auroc": auroc, "balanced_accuracy": auroc - 0.05, "tp": 20, "fn": 10, "tn": 25, "fp": 5}
-    return Record(job=job, status="ok", metrics=metrics, **changes)
+    measured = Measurement(
+        version=1, rule="youden", threshold=0.5, metrics=metrics, intervals=changes.pop("intervals", {})
+    )
+    return Result(Record(job=job, status="ok", measurements=(measured,), **changes), measured)
 
 
 def known(records, spread=0.03, without=()):
     """Resamples of each record around its metrics, of their own for every method, category and seed."""
     found = {}
     for one in records:
-        if one.status == "ok" and one.job.method.name not in without:
-            rng = np.random.default_rng(list(one.job.id.encode()))
+        if one.record.status == "ok" and one.record.job.method.name not in without:
+            rng = np.random.default_rng(list(one.id.encode()))
             noise = rng.normal(0, spread, 2000)
             noise = (noise - noise.mean()) / noise.std(ddof=1) * spread
-            found[one.job.id] = {name: one.metrics[name] + noise for name in ("auroc", "balanced_accuracy")}
+            found[one.id] = {name: one.metrics[name] + noise for name in ("auroc", "balanced_accuracy")}
     return lambda job, metric: found.get(job, {}).get(metric)
 
 
@@ -121,15 +126,16 @@ def test_one_defective_test_image_ranks_nothing():
         assert row["tied_with_best"] is row["above_floors"] is None
 
 
-def few(record):
-    return record.model_copy(update={"metrics": record.metrics | {"tp": 1, "fn": 0}})
+def few(result):
+    measured = result.measurement.model_copy(update={"metrics": {**result.metrics, "tp": 1, "fn": 0}})
+    return Result(result.record, measured)
 
 
 def test_notes_are_counted_and_shown():
     records = [
-        record(0.9, notes=["first", "second"]),
+        record(0.9, notes=("first", "second")),
         record(0.8, category="b"),
-        record(0.7, category="c", notes=["x"]),
+        record(0.7, category="c", notes=("x",)),
     ]
     tables = build(records)
     assert tables.leaderboard["n_notes"].tolist() == [2]

@@ -6,11 +6,17 @@ import made_records as made
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from read_page import Scripts, data_of, written
+from typer.testing import CliRunner
 
+from anomalybench.bench.request import Request
+from anomalybench.bench.session import Session
+from anomalybench.cli.options import with_request
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice
-from anomalybench.report import card, leaderboard, marks, page, page_data, pictures
+from anomalybench.core.record import Explanation, Measurement, Record
+from anomalybench.report import card, leaderboard, marks, page, page_data, pictures, remarks
 
 NASTY = "</script><script>alert(1)</script>'\"&🐛 \u2028" + "x" * 300
 
@@ -18,8 +24,8 @@ NASTY = "</script><script>alert(1)</script>'\"&🐛 \u2028" + "x" * 300
 def test_numbers_are_those_of_the_leaderboard(store, put):
     records = [put(made.job(name), gap=2 - i / 2, seed=i) for i, name in enumerate(("cam", "fcdd", "random"))]
     data = data_of(written(records, store))
-    resamples = store.resample(record.job for record in records)
-    for expected in leaderboard.build(records, resamples).leaderboard.to_dict("records"):
+    results = made.results(store)
+    for expected in leaderboard.build(results, store.resample(results)).leaderboard.to_dict("records"):
         (row,) = [row for row in data["rows"] if row["method"] == expected["method"]]
         for name, value in row["values"].items():
             assert value == (None if np.isnan(expected[name]) else expected[name])
@@ -33,7 +39,7 @@ def test_numbers_are_those_of_the_leaderboard(store, put):
 def test_scores_and_labels_are_the_record_s_own(store, put):
     record = put(made.job("cam"))
     (job,) = data_of(written([record], store))["jobs"]
-    table = store.scores(record.job)
+    table = store.scores(record)
     for part in ("calibration", "test"):
         expected = table[table["split"] == part]
         assert job[part]["score"] == expected["score"].tolist()
@@ -42,14 +48,15 @@ def test_scores_and_labels_are_the_record_s_own(store, put):
 
 def test_mistakes_come_first_and_then_what_is_far_from_the_threshold(store, put):
     record = put(made.job("cam"), gap=0.5)
-    table = store.scores(record.job)
+    threshold = record.measurements[0].threshold
+    table = store.scores(record)
     test = table[table["split"] == "test"]
-    order = test.loc[pictures.most_telling(test, record.threshold)]
-    wrong = (order["score"] > record.threshold) != (order["label"] == 1)
+    order = test.loc[pictures.most_telling(test, threshold)]
+    wrong = (order["score"] > threshold) != (order["label"] == 1)
     assert 0 < wrong.sum() < len(order)
     assert wrong.tolist() == sorted(wrong, reverse=True)
     for part in (order[wrong], order[~wrong]):
-        assert (part["score"] - record.threshold).abs().is_monotonic_decreasing
+        assert (part["score"] - threshold).abs().is_monotonic_decreasing
 
 
 def test_the_page_does_not_depend_on_the_order_of_the_records(store, put):
@@ -75,38 +82,41 @@ def test_names_are_data_and_nothing_is_fetched(store, tmp_path):
 
 def test_records_of_an_older_version(store, put):
     record = put(made.job("cam"))
-    folder = store.folder(record.job)
+    folder = made.folder(store, record)
     for name in ("scores.parquet", "maps.npz", "resamples.npz"):
         (folder / name).unlink()
-    old = record.model_copy(update={"intervals": {}, "environment": {}, "files": {}})
+    bare = record.measurements[0].model_copy(update={"intervals": {}})
+    old = record.model_copy(update={"measurements": (bare,), "environment": {}, "files": {}})
     (folder / "record.json").write_text(old.model_dump_json())
     broken = folder.with_name("0000")
     broken.mkdir()
     (broken / "record.json").write_text('{"job": "of another time"}')
     (read,) = store.records()
-    data = data_of(written([read], store, notices=page.left_out(store)))
+    data = data_of(written([read], store, notices=remarks.left_out(store)))
     said = " ".join(data["notices"])
-    for words in ("1 of 2 jobs are left out", "no raw scores", "no intervals"):
+    for words in ("left out: 1 damaged job folder", "no raw scores", "no intervals"):
         assert words in said
     assert "test" not in data["jobs"][0]
-    assert data["rows"][0]["values"]["auroc"] == record.metrics["auroc"]
+    assert data["rows"][0]["values"]["auroc"] == record.measurements[0].metrics["auroc"]
 
 
-@pytest.mark.parametrize("maps", [np.zeros((3, 2, 2)), np.zeros((32, 4)), np.full((32, 2, 2), np.nan), None])
-def test_maps_of_no_use_are_left_out(store, put, maps):
+@pytest.mark.parametrize(
+    "codes", [np.zeros((3, 2, 2), np.uint16), np.zeros((32, 4)), np.full((32, 2, 2), np.nan), None]
+)
+def test_maps_of_no_use_are_left_out(store, put, codes):
     record = put(made.job("cam"))
-    file = store.folder(record.job) / "maps.npz"
-    if maps is None:
+    file = made.folder(store, record) / "maps.npz"
+    if codes is None:
         file.write_bytes(b"")
     else:
-        np.savez_compressed(file, maps=maps.astype(np.float16))
+        np.savez_compressed(file, codes=codes, values=np.zeros(1, np.float32))
     (job,) = data_of(written([record], store))["jobs"]
     assert job["maps"] == {}
 
 
 def test_scores_without_paths_are_left_out(store, put):
     record = put(made.job("cam"))
-    file = store.folder(record.job) / "scores.parquet"
+    file = made.folder(store, record) / "scores.parquet"
     pd.read_parquet(file).assign(path=None).to_parquet(file)
     assert "no raw scores" in " ".join(data_of(written([record], store))["notices"])
 
@@ -114,7 +124,7 @@ def test_scores_without_paths_are_left_out(store, put):
 def test_resamples_that_cannot_be_read_leave_ties_unknown(store, put):
     records = [put(made.job(name), seed=i) for i, name in enumerate(("cam", "fcdd"))]
     for record in records:
-        (store.folder(record.job) / "resamples.npz").write_bytes(b"")
+        (made.folder(store, record) / "resamples.npz").write_bytes(b"")
     assert sorted(row["tied"] is None for row in data_of(written(records, store))["rows"]) == [False, True]
 
 
@@ -167,7 +177,7 @@ def test_a_page_that_cannot_be_written_is_an_error(store, put, tmp_path):
     record = put(made.job("cam"))
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="--out FILE"):
-        page.write("toy", [record], store, tmp_path / "file" / "page.html")
+        page.write("toy", [made.result(record)], store, tmp_path / "file" / "page.html")
     assert not list(tmp_path.glob("**/.anomalybench-aside*"))
 
 
@@ -180,26 +190,35 @@ def test_a_page_that_cannot_be_written_is_an_error(store, put, tmp_path):
     ],
 )
 def test_the_command_makes_the_same_job_again(options, category):
-    from anomalybench.bench import suite
-    from anomalybench.cli import options as cli
+    asked = []
+
+    def keep(request: Request) -> None:
+        asked.append(request)
+
+    app = typer.Typer()
+    app.command()(with_request()(keep))
 
     def loaded(words):
-        named = dict(zip(words[::2], words[1::2], strict=True))
-        settings = [value for key, value in zip(words[::2], words[1::2], strict=True) if key == "--set"]
-        request = suite.Request(
-            methods=cli.split(named["--methods"]), dataset=named["--dataset"], protocol=named.get("--protocol"),
-            categories=cli.split(named.get("--categories", "")), seeds=cli.seeds(named.get("--seeds", "")),
-            threshold=named.get("--threshold"), explain=int(named.get("--explain", 0)), params=cli.settings(settings),
-        )  # fmt: skip
-        return suite.load(request).jobs
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        return Session(asked.pop()).suite
 
-    for job in loaded([*options, "--dataset", "synthetic", "--categories", category]):
-        words = shlex.split(card.command(made.lost(job)))
+    first = loaded([*options, "--no-floors", "--dataset", "synthetic", "--categories", category])
+    for job in first.jobs:
+        measured = Measurement(version=1, choice=first.options.threshold, rule="youden", threshold=0.5)
+        explained = Explanation(images=first.options.explain, metrics={}) if first.options.explain else None
+        done = Record(job=job, status="ok", measurements=(measured,), explanation=explained)
+        words = shlex.split(card.command(made.result(done)))
         assert words[:2] == ["anomalybench", "run"]
-        assert job.id in [again.id for again in loaded(words[2:])]
+        again = loaded(words[2:])
+        assert job.id in [one.id for one in again.jobs]
+        assert again.options == first.options
 
 
-def test_the_command_for_another_tool_s_scores():
-    words = shlex.split(card.command(made.lost(made.job("external:my tool", "a,b", threshold=Choice(name="youden")))))
+def test_the_command_for_another_tool_s_scores(store, put):
+    record = put(made.job("external:my tool", "a,b"), choice=Choice(name="fpr", params={"q": 0.1}, chosen=("q",)))
+    words = shlex.split(card.command(made.result(record)))
     assert words[:5] == ["anomalybench", "score", "FILE", "--name", "my tool"]
     assert 'toy.categories=["a,b"]' in words
+    assert words[words.index("--threshold") + 1] == "fpr"
+    assert "fpr.q=0.1" in words

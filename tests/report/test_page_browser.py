@@ -91,8 +91,9 @@ def test_floors_and_other_tools_are_told_apart(tab):
 def test_the_slider_s_numbers_are_those_of_evaluate(tab, toy_store):
     choose(tab, "category", "bolt")
     tab.locator("#job-choice").select_option(label="patchcore · bolt")
-    (record,) = (r for r in toy_store.records() if r.job.method.name == "patchcore" and r.job.category == "bolt")
-    test = made.tested(toy_store.scores(record.job))
+    jobs = [(one, one.record.job) for one in made.results(toy_store)]
+    (result,) = (one for one, job in jobs if (job.method.name, job.category) == ("patchcore", "bolt"))
+    test = made.tested(toy_store.scores(result.record))
     seen = set()
     for place in (0, 250, 480, 600, 1000):
         tab.locator("#threshold").evaluate(
@@ -116,11 +117,11 @@ def test_the_slider_s_numbers_are_those_of_evaluate(tab, toy_store):
         assert tab.locator("[data-verdict=fp]").inner_text() == f"false positives {expected.fp}"
         seen.add((expected.tp, expected.fp))
     assert len(seen) == 5
-    for name, value in (("calibrated", record.threshold), ("oracle", record.metrics["oracle_threshold"])):
+    for name, value in (("calibrated", result.measurement.threshold), ("oracle", result.metrics["oracle_threshold"])):
         tab.locator(f"[data-jump={name}]").click()
         assert float(tab.locator("#threshold-exact").input_value()) == value
     best = float(tab.locator("#live [data-metric=balanced_accuracy]").get_attribute("data-value"))
-    assert best == pytest.approx(record.metrics["oracle_balanced_accuracy"])
+    assert best == pytest.approx(result.metrics["oracle_balanced_accuracy"])
 
 
 def test_the_gallery_shows_what_its_filters_say(tab):
@@ -224,7 +225,7 @@ def test_defect_types_have_a_table_whose_columns_stand_as_in_the_leaderboard(ope
     for i, name in enumerate(("cam", "fcdd")):
         share = {"crack": 0.25 + i / 2, "stain": 0.5, "good": 1.0}
         made.put(store, tmp_path / "data", made.job(name), images, gap=3 - 2 * i, accuracy_by_defect=share)
-    page.write("toy", store.records(), store, tmp_path / "page.html")
+    page.write("toy", made.results(store), store, tmp_path / "page.html")
     tab = open_page(tmp_path / "page.html")
     table = tab.locator("#defect-tables table")
     assert table.locator("thead th").all_inner_texts() == ["defect type", *listed(tab)]

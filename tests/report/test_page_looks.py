@@ -74,13 +74,13 @@ def test_pages_with_little_on_them_open_and_say_so(open_page, tmp_path):
     images = made.draw_images(tmp_path / "data", "bolt", 8)
     gone = made.put(store, tmp_path / "moved", made.job("cam"), images)
     old = made.put(store, tmp_path / "data", made.job("old"), images, intervals={}, environment={})
-    (store.folder(old.job) / "scores.parquet").unlink()
+    (made.folder(store, old) / "scores.parquet").unlink()
     cases = {
         "images cannot be shown": [gone], "no raw scores": [old], "No job has finished": [made.lost(made.job("cam"))],
     }  # fmt: skip
     for words, records in cases.items():
         file = tmp_path / "page.html"
-        page.write("little", records, store, file)
+        page.write("little", map(made.result, records), store, file)
         tab = open_page(file)
         assert words in tab.locator("#notices").inner_text()
         assert tab.locator("#leaderboard-table tbody tr").count() == 1
@@ -94,7 +94,7 @@ def test_a_mean_over_fewer_categories_is_not_ranked_with_the_rest(open_page, tmp
     for i, (method, category) in enumerate((("whole", "a"), ("whole", "b"), ("easy", "a"))):
         job, learns = made.job(method, category), "normals" if method == "easy" else "labels"
         made.put(store, tmp_path / "data", job, images, gap=6 if method == "easy" else 0.5, seed=i, supervision=learns)
-    page.write("partial", store.records(), store, tmp_path / "page.html", max_images=0)
+    page.write("partial", made.results(store), store, tmp_path / "page.html", max_images=0)
     tab = open_page(tmp_path / "page.html")
     assert tab.locator("#verdict").inner_text().startswith("whole has the highest")
     assert "only 1 of 2 categories" in tab.locator("tr[data-method=easy]").inner_text()

@@ -1,6 +1,7 @@
 import pytest
 
-from anomalybench.core.job import Choice, Counts, Job, Record
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import Counts, Record, Result
 from anomalybench.report import published
 from anomalybench.report.leaderboard import build
 from anomalybench.report.published import Published
@@ -84,6 +85,6 @@ def test_a_number_comes_from_the_method_and_the_source_that_it_names():
 def test_tables_show_the_shipped_numbers_beside_ours():
     cable = record("cable", 374, method="fcdd", dataset="mvtec_ad", protocol="standard")
     cut = record("bottle", 30, method="fcdd", dataset="mvtec_ad", protocol="standard")
-    jobs = build([cable, cut]).by_category.set_index("category")["published"]
+    jobs = build([Result(cable), Result(cut)]).by_category.set_index("category")["published"]
     assert "pixel_auroc 0.900 (" in jobs["cable"]
     assert jobs["bottle"] is None or jobs["bottle"] != jobs["bottle"]

@@ -34,12 +34,11 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.files import sweep, sync
 from anomalybench.core.job import Job
 from anomalybench.core.record import SCHEMA, Record, Result
+from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.evaluate.map_codes import CODES, MapCodes
 from anomalybench.evaluate.uncertainty import RESAMPLES as N_RESAMPLES
 
 RECORD, SCORES, MAPS, RESAMPLES, STATE = "record.json", "scores.parquet", "maps.npz", "resamples.npz", "state.npz"
-RANKING = "auroc"
-"""The metric that tables are ranked by."""
 _COLUMNS = {"path": str, "split": str, "label": int, "defect": str, "score": float}
 _OPTIONAL = ("mask", "group")
 _DRAWN = 8 * N_RESAMPLES

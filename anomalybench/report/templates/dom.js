@@ -3,9 +3,9 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
 const state = {
-  dataset: "", protocol: "", category: "", supervision: "", metric: "auroc",
+  dataset: "", protocol: "", category: "", supervision: "", metric: DATA.ranking,
   sort: { key: "metric", descending: true }, moreColumns: false, cost: "predict_ms_per_image",
-  job: null, threshold: null, verdict: "", defect: "", order: "doubtful", tiles: 0,
+  job: null, threshold: null, verdict: "", defect: "", order: "", tiles: 0,
 };
 
 const $ = (id) => document.getElementById(id);

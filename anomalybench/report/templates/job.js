@@ -22,13 +22,13 @@ const STEPS = 1000;
 /* The best job of the leader; of a floor only if no other job has scores to show. */
 function bestJob() {
   const found = jobs().filter((job) => job.status === "ok"), order = ranked(rows()).map((row) => row.method);
-  const key = (job) => [job.test ? 0 : 1, job.kind === "floor" ? 1 : 0, order.indexOf(job.method) + 1 || Infinity, -(job.metrics.auroc ?? -1)];
+  const key = (job) => [job.test ? 0 : 1, job.kind === "floor" ? 1 : 0, order.indexOf(job.method) + 1 || Infinity, -(job.metrics[DATA.ranking] ?? -1)];
   const before = (a, b) => key(a).map((part, i) => part - key(b)[i]).find((difference) => difference) ?? 0;
   return [...found].sort(before)[0] ?? null;
 }
 
 function chooseJob(job) {
-  Object.assign(state, { job, threshold: job?.threshold ?? null, verdict: "", defect: "", tiles: 0 });
+  Object.assign(state, { job, threshold: job?.threshold ?? null, verdict: "", defect: "", order: "", tiles: 0 });
 }
 
 const jobName = (job) => [job.method, job.category, job.fold && `fold ${job.fold}`, jobs().some((other) => other.seed !== job.seed) && `seed ${job.seed}`].filter(Boolean).join(" · ");

@@ -46,7 +46,7 @@ function columns() {
   const number = (name) => ({ key: name, ranks: true, title: metricLabel(name), value: (row) => row.values[name], cell: (row) => measured(row, name) });
   const cost = (name) => ({ key: name, title: COSTS[name].label, value: (row) => row.costs[name], cell: (row) => costText(name, row.costs[name]), ascending: true });
   const available = DATA.metrics.map((m) => m.name).filter((name) => name !== metric);
-  const main = available.filter((name) => name === "auroc" || name === "balanced_accuracy");
+  const main = available.filter((name) => DATA.metrics.some((m) => m.name === name && m.main));
   return [
     { key: "method", title: "method", value: (row) => row.method, ascending: true },
     { key: "supervision", title: "learns from", value: (row) => row.supervision ?? "", cell: (row) => row.supervision ?? "–", text: true, ascending: true },
@@ -125,16 +125,18 @@ function drawVerdict(found) {
   $("ground").textContent = short([state.dataset, state.protocol, state.category].filter(Boolean).join(", "), 120);
   const metric = state.metric, good = ranked(found), best = good[0];
   if (!good.length) {
-    $("verdict").textContent = "No method has a result here.";
+    const why = unique(found.map((row) => row.not_ranked));
+    $("verdict").textContent = found.some((row) => row.n_categories) && why.length === 1 && why[0]
+      ? `No method is ranked here: ${why[0]}. Test images shows the most unusual images first.` : "No method has a result here.";
     return;
   }
   const first = ranked(rows(state.category, ""))[0], whole = first === best;
-  const ties = metric === "auroc" && whole ? good.filter((row) => row.tied && row !== best && !row.not_ranked) : [];
+  const ties = metric === DATA.ranking && whole ? good.filter((row) => row.tied && row !== best && !row.not_ranked) : [];
   const limits = best.intervals[metric];
   const names = (list) => list.map((row) => row.method).join(", ");
   const said = [el("b", {}, best.method), ` has the highest ${metricLabel(metric)}, ${fixed(best.values[metric])}`,
     limits && known(limits[0]) ? ` (95 % interval ${fixed(limits[0])} to ${fixed(limits[1])})` : "", best.not_ranked ? `, but is not ranked: ${best.not_ranked}. ` : ". "];
-  if (!whole) said.push(`Of all methods it is ${first.method}, ${fixed(first.values[metric])}`, metric === "auroc" ? "; “tied” refers to that one. " : ". ");
+  if (!whole) said.push(`Of all methods it is ${first.method}, ${fixed(first.values[metric])}`, metric === DATA.ranking ? "; “tied” refers to that one. " : ". ");
   if (good.some((row) => row.n_categories < best.n_categories)) said.push("Methods that lack categories are not ranked with it. ");
   if (ties.length) said.push(`${short(names(ties), 200)} cannot be told from it. `);
   const floors = [best, ...ties].filter((row) => row.kind === "floor");

@@ -16,7 +16,7 @@ function rivals(place) {
   const job = state.job;
   return DATA.jobs.filter((other) => other.test && other.dataset === job.dataset && other.protocol === job.protocol
     && other.category === job.category && other.fold === job.fold && other.seed === job.seed && other.test.image.includes(place))
-    .sort((a, b) => (b === job) - (a === job) || Boolean(b.maps?.[place]) - Boolean(a.maps?.[place]) || (a.kind === "floor") - (b.kind === "floor") || (b.metrics.auroc ?? 0) - (a.metrics.auroc ?? 0));
+    .sort((a, b) => (b === job) - (a === job) || Boolean(b.maps?.[place]) - Boolean(a.maps?.[place]) || (a.kind === "floor") - (b.kind === "floor") || (b.metrics[DATA.ranking] ?? 0) - (a.metrics[DATA.ranking] ?? 0));
 }
 
 function openViewer(place) {
