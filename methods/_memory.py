@@ -22,8 +22,8 @@ from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
 
 SIGMA = 4.0
-_CANDIDATES = 1024
-_ROWS = 16384
+CANDIDATES = 1024
+ROWS = 16384
 
 
 def parse_strides(text: str | int) -> list[int]:
@@ -94,23 +94,27 @@ def nearest(queries: torch.Tensor, memory: torch.Tensor, k: int = 1) -> tuple[to
     return torch.cat([d for d, _ in blocks]), torch.cat([i for _, i in blocks])
 
 
-def coreset(features: torch.Tensor, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, float]:
+def coreset(
+    features: torch.Tensor, count: int, rng: np.random.Generator, *, candidates: int = CANDIDATES, rows: int = ROWS
+) -> tuple[torch.Tensor, float]:
     """Places of `count` of n vectors chosen by greedy k-centre, and how far the farthest vector is from them.
 
     Args:
         features: n x d; distances are Euclidean.
         count: How many to choose, 1 to n.
         rng: Picks the first.
+        candidates: Among how many of the farthest vectors the next ones are sought.
+        rows: How many distances are brought up to date at a time.
     """
     x = features - features.mean(0)
     squares = (x**2).sum(1)
     distance = torch.full_like(squares, torch.inf)
     chosen = [torch.tensor([int(rng.integers(len(x)))], device=x.device)]
-    _update(distance, x, squares, chosen[0])
+    _update(distance, x, squares, chosen[0], rows)
     left = count - 1
     while left > 0:
-        new = _next_centres(distance, x, squares, left)
-        _update(distance, x, squares, new)
+        new = _next_centres(distance, x, squares, left, candidates)
+        _update(distance, x, squares, new, rows)
         chosen.append(new)
         left -= len(new)
     return torch.cat(chosen), float(distance.max().clamp_min(0).sqrt())
@@ -119,7 +123,7 @@ def coreset(features: torch.Tensor, count: int, rng: np.random.Generator) -> tup
 def check_memory(n: int, channels: int, count: int, budget_gb: float, name: str) -> None:
     """DataError if n patches and a coreset of `count` need more than the budget; it says which ratio would fit."""
     fixed = n * (3 * channels + 2 * 128) * 4
-    per_centre = (channels + 128) * 4 + _ROWS * 4
+    per_centre = (channels + 128) * 4 + ROWS * 4
     needed = (fixed + count * per_centre) / 1e9
     if needed <= budget_gb:
         return
@@ -141,9 +145,11 @@ def _floor(value: float) -> float:
     return float(np.floor(value / step) * step)
 
 
-def _next_centres(distance: torch.Tensor, x: torch.Tensor, squares: torch.Tensor, most: int) -> torch.Tensor:
+def _next_centres(
+    distance: torch.Tensor, x: torch.Tensor, squares: torch.Tensor, most: int, candidates: int
+) -> torch.Tensor:
     """The next centres that greedy choice would take, as many as can be known from the farthest vectors alone."""
-    far = distance.topk(min(_CANDIDATES, len(x)))
+    far = distance.topk(min(candidates, len(x)))
     own, place = squares[far.indices], x[far.indices]
     apart = (own[:, None] + own - 2 * place @ place.T).clamp_min_(0).cpu().numpy()
     local = far.values.cpu().numpy().copy()
@@ -159,11 +165,13 @@ def _next_centres(distance: torch.Tensor, x: torch.Tensor, squares: torch.Tensor
     return far.indices[picked]
 
 
-def _update(distance: torch.Tensor, x: torch.Tensor, squares: torch.Tensor, centres: torch.Tensor) -> None:
+def _update(
+    distance: torch.Tensor, x: torch.Tensor, squares: torch.Tensor, centres: torch.Tensor, at_once: int
+) -> None:
     """Bring squared distances to the nearest centre up to date, in place."""
     chosen, own = x[centres], squares[centres]
-    for start in range(0, len(x), _ROWS):
-        rows = slice(start, start + _ROWS)
+    for start in range(0, len(x), at_once):
+        rows = slice(start, start + at_once)
         nearest_new = torch.addmm(own[None], x[rows], chosen.T, alpha=-2).amin(1) + squares[rows]
         distance[rows] = torch.minimum(distance[rows], nearest_new)
     distance[centres] = -torch.inf

@@ -76,9 +76,9 @@ def test_an_installed_plugin_is_listed_beside_ours(acme, cli_process, kind, name
 
 
 def test_an_installed_plugin_runs(acme, cli_process, tmp_path):
-    result = cli_process("run", "--methods", "brightest", "--dataset", "stripes", "--results", tmp_path)
+    result = cli_process("run", "--no-floors", "--methods", "brightest", "--dataset", "stripes", "--results", tmp_path)
     assert result.exit_code == 0, result.text
-    jobs = pd.read_csv(tmp_path / "leaderboards" / "adhoc_by_category.csv")
+    jobs = pd.read_csv(tmp_path / "leaderboards" / "stripes_by_category.csv")
     assert list(jobs["category"]) == ["fine", "wide"]
     assert set(jobs["status"]) == {"ok"}
     assert set(jobs["auroc"]) == {1.0}
@@ -223,7 +223,7 @@ def test_a_method_sees_what_its_supervision_allows_and_no_more(
     small = ["--categories", "disc", "--set", "synthetic.n_normal=12", "--set", "synthetic.n_anomalous=12"]
     cut = ["--protocol", protocol, *(["--set", "kfold.k=2"] if protocol == "kfold" else [])]
     result = cli(
-        "run", "--methods", "spy", "--dataset", "synthetic", *small, *cut, "--set", f"spy.out={out}",
+        "run", "--no-floors", "--methods", "spy", "--dataset", "synthetic", *small, *cut, "--set", f"spy.out={out}",
         "--results", tmp_path,
     )  # fmt: skip
     assert result.exit_code == 0, result.text

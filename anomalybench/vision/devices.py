@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from anomalybench.core.errors import UsageError
 
-_POLL_S = 0.2
+POLL_S = 0.2
 
 
 def device_name(wanted: str) -> str:
@@ -78,7 +78,7 @@ def lent(wanted: str) -> Iterator[str]:
             finally:
                 lock.release()
             return
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
 
 
 def gpus() -> dict[str, str]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anomalybench.core import parameters, registry
-from anomalybench.core.split import Standard
+from anomalybench.core.protocols.standard import Standard
 from anomalybench.datasets.synthetic import Synthetic
 from anomalybench.testing import check_dataset
 from anomalybench.vision.images import read_mask, read_rgb

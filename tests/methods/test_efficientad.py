@@ -8,9 +8,12 @@ from torch.nn import functional as F
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import DataError, UsageError, WeightsError
 from anomalybench.core.method import Context, Train
+from anomalybench.methods import efficientad
+from anomalybench.methods._distillation import hold_out
 from anomalybench.methods._pdn import Pdn, autoencoder, hard_loss, scaled
-from anomalybench.methods.efficientad import EfficientAd, _endless, _moments, _spread, augmented
+from anomalybench.methods.efficientad import _endless, _moments, _spread, augmented
 from anomalybench.vision import images
+from anomalybench.vision.training import state_hash
 
 FAST = {"size": 64, "teacher": "random", "steps": 2, "distillation_batch": 1, "learning_rate": 1e-3}
 
@@ -239,39 +242,55 @@ def test_sizes_that_are_not_allowed(size):
         build(size=size)
 
 
-def test_the_images_that_set_the_scales_are_held_out_of_all_training(monkeypatch):
-    seen = {}
-    for name in ("_measure_teacher", "_train", "_measure_scales"):
-        original = getattr(EfficientAd, name)
+def test_the_images_that_set_the_scales_are_held_out_of_all_training():
+    """Another picture in the place of the one held out moves the scales alone; in the place of another it moves all."""
+    trained, held = hold_out(10, build().validation, Context(), "efficientad")
+    methods = []
+    for changed in ([], held, trained[:1]):
+        shown = pictures(10)
+        for i in changed:
+            shown[i] = 255 - shown[i]
+        methods.append(build())
+        methods[-1].fit(Train(shown), Context())
+    as_it_is, other_held, other_trained = methods
+    assert len(held) == 1
+    assert learned(as_it_is) == learned(other_held)
+    assert not np.array_equal(as_it_is.scales_, other_held.scales_)
+    assert learned(as_it_is)[0] != learned(other_trained)[0]
+    assert learned(as_it_is)[1] != learned(other_trained)[1]
 
-        def recorded(self, shown, *rest, name=name, original=original):
-            seen[name] = {picture.numpy().tobytes() for picture in shown}
-            return original(self, shown, *rest)
 
-        monkeypatch.setattr(EfficientAd, name, recorded)
-    fitted(n=10)
-    assert seen["_train"] == seen["_measure_teacher"]
-    assert (len(seen["_train"]), len(seen["_measure_scales"])) == (9, 1)
-    assert not seen["_train"] & seen["_measure_scales"]
+def learned(method):
+    """What is trained, and the measured range of the teacher's channels."""
+    return state_hash(method.network_), (method.mean_.tolist(), method.std_.tolist())
 
 
-def test_steps_shrink_at_the_end_and_the_autoencoder_sees_changed_pictures(monkeypatch):
-    optimizers, steps = [], []
-    make, loss = EfficientAd._optimizer, EfficientAd._loss
+def test_steps_shrink_at_the_end(monkeypatch):
+    rates, step = [], torch.optim.Adam.step
 
-    def made(self, modules):
-        optimizers.append(make(self, modules))
-        return optimizers[-1]
+    def recorded(self, *rest):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *rest)
 
-    def measured(self, x, changed, other):
-        steps.append((optimizers[-1].param_groups[0]["lr"], float((x - changed).abs().mean())))
-        return loss(self, x, changed, other)
+    monkeypatch.setattr(torch.optim.Adam, "step", recorded)
+    fitted(steps=10)
+    assert rates == pytest.approx([1e-3] * 9 + [1e-4])
 
-    monkeypatch.setattr(EfficientAd, "_optimizer", made)
-    monkeypatch.setattr(EfficientAd, "_loss", measured)
-    fitted(steps=20)
-    assert [rate for rate, _ in steps] == pytest.approx([1e-3] * 19 + [1e-4])
-    assert all(0 < apart < 1 for _, apart in steps)
+
+def test_the_autoencoder_sees_changed_pictures(monkeypatch):
+    """Had it seen them as they are, with the same random numbers drawn, it would be another one."""
+    changed, apart = efficientad.augmented, []
+
+    def unchanged(shown):
+        apart.append(float((changed(shown) - shown).abs().mean()))
+        return shown
+
+    as_it_is = fitted(steps=5)
+    monkeypatch.setattr(efficientad, "augmented", unchanged)
+    without = fitted(steps=5)
+    assert len(apart) == 5
+    assert all(0 < distance < 0.5 for distance in apart)
+    assert state_hash(as_it_is.network_.autoencoder) != state_hash(without.network_.autoencoder)
 
 
 def test_progress_counts_both_trainings():

@@ -8,7 +8,6 @@ import torch
 from scipy import ndimage
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.methods import _memory
 from anomalybench.methods._memory import check_memory, coreset, full_maps, nearest, parse_strides
 
 
@@ -27,8 +26,8 @@ def radius(x, chosen):
     return apart.min(1).max()
 
 
-def ours(x, count, seed=0):
-    chosen, found = coreset(torch.from_numpy(x), count, np.random.default_rng(seed))
+def ours(x, count, seed=0, **blocks):
+    chosen, found = coreset(torch.from_numpy(x), count, np.random.default_rng(seed), **blocks)
     return chosen.tolist(), found
 
 
@@ -44,16 +43,16 @@ def clusters(n=600, seed=0):
 
 
 @pytest.fixture(params=[1024, 40, 3])
-def candidates(request, monkeypatch):
-    monkeypatch.setattr(_memory, "_CANDIDATES", request.param)
-    monkeypatch.setattr(_memory, "_ROWS", 128)
+def blocks(request):
+    """Fewer candidates and rows at a time than there are vectors, or more."""
+    return {"candidates": request.param, "rows": 128}
 
 
 @pytest.mark.parametrize("count", [1, 2, 70, 400])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_coreset_is_that_of_plain_greedy_choice(candidates, count, seed):
+def test_the_coreset_is_that_of_plain_greedy_choice(blocks, count, seed):
     x = cloud(seed=seed)
-    found, reached = ours(x, count, seed)
+    found, reached = ours(x, count, seed, **blocks)
     expected, least = greedy(x, count, int(np.random.default_rng(seed).integers(len(x))))
     assert found == expected
     assert reached == pytest.approx(least, rel=1e-3)
@@ -61,18 +60,18 @@ def test_the_coreset_is_that_of_plain_greedy_choice(candidates, count, seed):
 
 
 @pytest.mark.parametrize("count", [1, 8, 60, 280])
-def test_clusters_and_duplicates(candidates, count):
+def test_clusters_and_duplicates(blocks, count):
     x = clusters()
-    found, reached = ours(x, count)
+    found, reached = ours(x, count, **blocks)
     _, least = greedy(x, count, found[0])
     assert len(set(found)) == count
     assert radius(x, found) <= 1.05 * least
     assert reached == pytest.approx(radius(x, found), rel=0.05)
 
 
-def test_all_vectors_may_be_chosen(candidates):
+def test_all_vectors_may_be_chosen(blocks):
     for x in (cloud(90), clusters(90), np.ones((50, 3), np.float32)):
-        found, reached = ours(x, len(x))
+        found, reached = ours(x, len(x), **blocks)
         assert sorted(found) == list(range(len(x)))
         assert reached == 0
 
@@ -86,15 +85,14 @@ def test_a_far_offset_does_not_blur_the_choice():
 
 
 @pytest.mark.parametrize("k", [1, 4, 99])
-def test_nearest_is_brute_force(k, monkeypatch):
+def test_nearest_is_brute_force(k):
     queries, memory = cloud(50, seed=1), cloud(40, seed=2)
     queries[:5] = memory[:5]
     apart = np.linalg.norm(queries[:, None].astype(float) - memory[None], axis=2)
-    for _ in range(2):
-        distances, places = nearest(torch.from_numpy(queries), torch.from_numpy(memory), k)
-        assert distances.shape == places.shape == (50, min(k, 40))
-        assert distances.numpy() == pytest.approx(np.sort(apart, 1)[:, :k], abs=1e-5)
-        assert np.array_equal(places.numpy(), np.argsort(apart, 1)[:, :k])
+    distances, places = nearest(torch.from_numpy(queries), torch.from_numpy(memory), k)
+    assert distances.shape == places.shape == (50, min(k, 40))
+    assert distances.numpy() == pytest.approx(np.sort(apart, 1)[:, :k], abs=1e-5)
+    assert np.array_equal(places.numpy(), np.argsort(apart, 1)[:, :k])
     assert distances[:5, 0].abs().max() == 0
 
 

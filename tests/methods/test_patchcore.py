@@ -158,8 +158,8 @@ def test_too_small_a_memory_budget_ends_the_run_with_what_would_fit(cli, tmp_pat
     values = ["synthetic.n_normal=20", "synthetic.n_anomalous=4", "patchcore.size=64", "patchcore.ratio=1"]
     values += ["patchcore.backbone=random@timm:resnet18", "patchcore.memory_gb=0.02"]
     options = [word for value in values for word in ("--set", value)]
-    result = cli("run", "--methods", "patchcore", "--dataset", "synthetic", "--categories", "tablet", *options,
-                 "--results", tmp_path / "results")  # fmt: skip
+    what = ["--methods", "patchcore", "--no-floors", "--dataset", "synthetic", "--categories", "tablet"]
+    result = cli("run", *what, *options, "--results", tmp_path / "results")
     result.assert_refused("patchcore.ratio = ", "would fit", "patchcore.memory_gb = 0.02")
     (record,) = Store(tmp_path / "results").records()
     assert (record.status, record.bad_input, record.traceback) == ("failed", True, None)

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,18 @@ from anomalybench.methods.stfpm import Stfpm, distances, product_map
 from anomalybench.vision import backbones
 
 
+def build(**params):
+    return parameters.build(registry.method("stfpm"), "stfpm", {"size": 64, "epochs": 3, "batch_size": 5, **params})
+
+
+def same(one, other):
+    """Whether two networks have the same weights."""
+    one, other = one.state_dict(), other.state_dict()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
 def fitted(n=10, context=None, **params):
-    method = parameters.build(registry.method("stfpm"), "stfpm", {"size": 64, "epochs": 3, "batch_size": 5, **params})
+    method = build(**params)
     method.fit(Train(pictures(n)), context or Context())
     return method
 
@@ -61,32 +73,38 @@ def test_training_loss_is_the_sum_over_layers_of_means_over_positions():
     assert method._loss(batch, wanted, torch.arange(3)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_best_epoch_on_the_held_out_images_is_kept(monkeypatch):
-    states, losses = [], iter([3.0, 1.0, 2.0, 1.5])
+def test_the_best_epoch_on_the_held_out_images_is_kept():
+    method, states = build(epochs=4, learning_rate=1.0), []
+    shown = pictures(10)
+    context = Context(progress=lambda *_: states.append(copy.deepcopy(method.student_)))
+    method.fit(Train(shown), context)
+    _, held = hold_out(10, method.validation, Context(), "stfpm")
+    seen = [shown[i] for i in held]
+    wanted, batch = targets(method.frozen_, seen), torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
+    losses = []
+    for student in states:
+        with torch.no_grad():
+            own = student.eval()(method.backbone_.normalise(batch))
+        losses.append(sum(float(distances(t.float(), s).mean()) for t, s in zip(wanted, own, strict=True)))
+    best = int(np.argmin(losses))
+    assert best != len(losses) - 1, "the last epoch would be kept anyway"
+    assert same(method.student_, states[best])
 
-    def recorded(self, images, wanted, held):
-        assert len(held) == 2
-        states.append({k: v.clone() for k, v in self.student_.state_dict().items()})
-        return next(losses)
 
-    monkeypatch.setattr(Stfpm, "_loss", recorded)
-    kept = fitted(epochs=4).student_.state_dict()
-    same = [all(torch.equal(kept[name], state[name]) for name in kept) for state in states]
-    assert same == [False, True, False, False]
-
-
-def test_the_held_out_images_pick_the_epoch_and_nothing_else(monkeypatch):
-    seen = {True: set(), False: set()}
-    forward = Stfpm._forward
-
-    def recorded(self, shown, wanted):
-        seen[self.student_.training] |= {picture.numpy().tobytes() for picture in shown}
-        return forward(self, shown, wanted)
-
-    monkeypatch.setattr(Stfpm, "_forward", recorded)
-    fitted(n=10)
-    assert (len(seen[True]), len(seen[False])) == (8, 2)
-    assert not seen[True] & seen[False]
+def test_the_held_out_images_pick_the_epoch_and_nothing_else():
+    """Other pictures in their place leave the student of the only epoch as it is; in place of others they do not."""
+    trained, held = hold_out(10, build().validation, Context(), "stfpm")
+    students = []
+    for changed in ([], held, trained[:1]):
+        shown = pictures(10)
+        for i in changed:
+            shown[i] = 255 - shown[i]
+        method = build(epochs=1)
+        method.fit(Train(shown), Context())
+        students.append(method.student_)
+    assert len(held) == 2
+    assert same(students[0], students[1])
+    assert not same(students[0], students[2])
 
 
 def test_training_leaves_the_teacher_alone_and_changes_the_student():

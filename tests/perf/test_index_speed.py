@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from anomalybench.bench import index
-from anomalybench.bench.store import Outcome, Store
-from anomalybench.core.job import Choice, Job, Record
+from anomalybench.bench.store import Outcome, Store, index
+from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import Measurement, Record
 
 N = 500
 
@@ -19,7 +19,9 @@ def many(tmp_path, monkeypatch, benchmark):
     for seed in range(20 if benchmark.disabled else N):
         job = Job(method=toy, version=1, dataset=toy, category="a", protocol=toy, seed=seed)
         metrics = {f"metric {i}": i / 7 for i in range(20)}
-        store.put(Outcome(Record(job=job, status="ok", metrics=metrics, traceback="-" * 2000), resamples=drawn))
+        measured = Measurement(version=1, rule="youden", threshold=0.5, metrics=metrics)
+        record = Record(job=job, status="ok", measurements=(measured,), traceback="-" * 2000)
+        store.put(Outcome(record, resamples=drawn))
     return store
 
 

@@ -69,7 +69,8 @@ def command():
     def make(n, *more):
         small = ["--categories", "weave", "--set", "synthetic.n_normal=8", "--set", "synthetic.n_anomalous=8"]
         seeds = ",".join(map(str, range(n)))
-        return ["run", "--methods", "probe", "--dataset", "synthetic", *small, "--seeds", seeds, *map(str, more)]
+        what = ["--methods", "probe", "--no-floors", "--dataset", "synthetic", "--name", "small", *small]
+        return ["run", *what, "--seeds", seeds, *map(str, more)]
 
     return make
 
@@ -97,7 +98,7 @@ def start():
 @pytest.fixture
 def tables():
     """A run's table of jobs without what they cost."""
-    return lambda results: pd.read_csv(results / "leaderboards" / "adhoc_by_category.csv").drop(columns=COSTS)
+    return lambda results: pd.read_csv(results / "leaderboards" / "small_by_category.csv").drop(columns=COSTS)
 
 
 @pytest.fixture

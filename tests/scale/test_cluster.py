@@ -14,9 +14,11 @@ import pytest
 
 from anomalybench.bench.executors import Task
 from anomalybench.bench.executors import dask as cluster
+from anomalybench.bench.item_table import Source
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
 from anomalybench.core.job import Choice, Job
+from anomalybench.core.record import MeasureOptions
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
@@ -101,7 +103,7 @@ def test_a_cluster_gives_the_tables_of_one_machine(dask, command, start, cli, ta
     assert cli(*command(3, "--cluster", address, "--results", tmp_path / "gpu")).exit_code == 0
     assert sorted(log.read_text().split()) == ["0", "1", "2"]
 
-    monkeypatch.setattr(cluster, "_SHARED_S", 0)
+    monkeypatch.setattr(cluster, "SHARED_S", 0)
     monkeypatch.setattr(cluster, "look_up", lambda task, store: None)
     done = cli(*command(1, "--cluster", address, "--results", tmp_path / "unshared"))
     done.assert_refused("All machines must share the results folder", "tcp://127.0.0.1")
@@ -190,10 +192,10 @@ class Scheduler:
 def test_a_job_is_not_given_for_ever_to_workers_that_go_away(tmp_path):
     toy = Choice(name="toy")
     job = Job(method=toy, version=1, dataset=toy, category="a", protocol=toy, seed=0)
-    submitted = cluster._Submitted(Scheduler(), None, Store(tmp_path), Settings())
+    submitted = cluster.Submitted(Scheduler(), Source(), Store(tmp_path), Settings())
     ends = []
     for attempt in range(3):
-        submitted.running[attempt] = cluster._Running(Task(job, "fingerprint"), {"tcp://gone"})
+        submitted.running[attempt] = cluster.Running(Task(job, MeasureOptions(), "fingerprint"), {"tcp://gone"})
         [task] = submitted.stranded(submitted.threads())
         ends.append(submitted.given_up(task))
     assert ends[:2] == [None, None]
@@ -202,7 +204,7 @@ def test_a_job_is_not_given_for_ever_to_workers_that_go_away(tmp_path):
 
 
 def test_a_cluster_that_is_not_there_is_refused(probe, command, cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
     address = f"tcp://127.0.0.1:{free_port()}"
     line = command(1, "--cluster", address, "--results", tmp_path)
     cli(*line).assert_refused(address, "no Dask scheduler answers there")

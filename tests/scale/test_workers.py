@@ -108,9 +108,8 @@ SCRIPT = """
 import anomalybench
 print("the script runs", flush=True)
 params = {"synthetic.n_normal": 8, "synthetic.n_anomalous": 8}
-tables = anomalybench.run(
-    methods=["talker"], dataset="synthetic", categories=["weave"], seeds=[0, 1, 2], params=params, workers=2
-)
+what = {"methods": "talker", "floors": False, "dataset": "synthetic", "categories": "weave", "params": params}
+tables = anomalybench.run(**what, seeds=[0, 1, 2], workers=2)
 print(tables.by_category["status"].tolist())
 """
 

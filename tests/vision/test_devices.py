@@ -15,7 +15,7 @@ def two_gpus(monkeypatch, tmp_path):
     """Two devices that are not there, with locks of this test's own."""
     monkeypatch.setattr(devices, "gpus", lambda: {"cuda:0": "uuid-a", "cuda:1": "uuid-b"})
     monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(devices, "_POLL_S", 0.001)
+    monkeypatch.setattr(devices, "POLL_S", 0.001)
 
 
 def test_each_gpu_is_lent_to_one_job_at_a_time(two_gpus):

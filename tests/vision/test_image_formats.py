@@ -126,10 +126,10 @@ def test_a_folder_of_mixed_formats_runs(acme, cli, tmp_path):
     for name, (image, options, _) in CASES.items():
         image.resize((8, 8)).save(folder / "scratched" / name, **options)
     results = tmp_path / "results"
-    options = ["--data", folder, "--results", results, "--protocol", "kfold", "--set", "kfold.k=2"]
-    result = cli("run", "--methods", "brightest", "--dataset", "folder", *options)
+    options = ["--data", folder, "--name", "mine", "--results", results, "--protocol", "kfold", "--set", "kfold.k=2"]
+    result = cli("run", "--no-floors", "--methods", "brightest", "--dataset", "folder", *options)
     assert result.exit_code == 0, result.text
-    jobs = pd.read_csv(results / "leaderboards" / "adhoc_by_category.csv")
+    jobs = by_category(results)
     assert jobs["n_test"].sum() == 12 + 1 + 12 + len(CASES)
 
 
@@ -153,7 +153,12 @@ def draw_noise(file):
 
 
 def on(images, method="brightest", category="bolt,nut"):
-    return ["--dataset", "mvtec_ad", "--methods", method, "--categories", category, "--data", images]
+    what = ["--dataset", "mvtec_ad", "--methods", method, "--categories", category, "--data", images]
+    return [*what, "--no-floors", "--name", "mine"]
+
+
+def by_category(results):
+    return pd.read_csv(results / "leaderboards" / "mine_by_category.csv")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +184,7 @@ def test_an_image_that_only_decoding_shows_to_be_broken_costs_no_other_job(run, 
     whole = file.read_bytes()
     file.write_bytes(whole[:-1000])
     run(*on(images), "--protocol", "standard").assert_refused(file)
-    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("category")
+    jobs = by_category(tmp_path / "results").set_index("category")
     assert jobs["status"].to_dict() == {"bolt": "ok", "nut": "failed"}
     assert str(file) in jobs["error"]["nut"]
     file.write_bytes(whole)
@@ -194,11 +199,16 @@ def test_a_mask_of_another_size_is_refused(run, images):
     run(*on(images)).assert_refused(mask, "8x4", "nut/test/scratch/02.png is 8x8")
 
 
-@pytest.mark.parametrize("method", ["brightest", "cam"])
-def test_normal_images_alone_are_not_enough(run, images, method):
+def test_normal_images_alone_give_a_threshold_and_no_metric_that_needs_defects(run, images, tmp_path):
     for file in (images / "bolt" / "test" / "scratch").iterdir():
         file.unlink()
-    run(*on(images, method, "bolt")).assert_refused("mvtec_ad/bolt", "no anomalous images", "Add anomalous images")
+    result = run(*on(images, "brightest,cam", "bolt"))
+    assert result.exit_code == 0, result.text
+    jobs = by_category(tmp_path / "results").set_index("method")
+    assert jobs["status"].to_dict() == {"brightest": "ok", "cam": "skipped"}
+    assert jobs["threshold_rule"]["brightest"].startswith("normal_quantile")
+    assert pd.isna(jobs["auroc"]["brightest"])
+    assert "the train part has no anomalous images" in jobs["error"]["cam"]
 
 
 def test_a_method_that_needs_labels_says_so_where_train_has_no_defects(run, images):
@@ -212,7 +222,7 @@ def test_a_method_that_needs_labels_says_so_where_train_has_no_defects(run, imag
 def test_a_method_that_needs_labels_is_skipped_under_standard(run, images, tmp_path):
     result = run(*on(images, "brightest,cam", "bolt"), "--protocol", "standard")
     assert result.exit_code == 0
-    jobs = pd.read_csv(tmp_path / "results" / "leaderboards" / "adhoc_by_category.csv").set_index("method")
+    jobs = by_category(tmp_path / "results").set_index("method")
     assert jobs["status"].to_dict() == {"brightest": "ok", "cam": "skipped"}
     assert "learns from labels" in jobs["error"]["cam"]
 

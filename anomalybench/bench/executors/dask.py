@@ -31,9 +31,10 @@ from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
 from anomalybench.core.errors import ClusterError, StoreError, UsageError, described
 
-_CONNECT_S = 15
+CONNECT_S = 15
+"""How long a scheduler, and its first worker, may take to answer."""
 _LOOK_AGAIN_S = 5
-_SHARED_S = 60
+SHARED_S = 60
 """How long a network file system may take until this machine sees what another has written."""
 
 
@@ -50,7 +51,7 @@ def run(todo: Plan, store: Store, settings: Settings, progress: Progress) -> Ite
     waiting = deque(todo.tasks)
     with ExitStack() as stack:
         client = _connect(stack, settings)
-        submitted = _Submitted(client, todo.tables.source, store, settings)
+        submitted = Submitted(client, todo.tables.source, store, settings)
         try:
             while waiting or submitted.running:
                 threads = submitted.threads()
@@ -74,14 +75,14 @@ def run(todo: Plan, store: Store, settings: Settings, progress: Progress) -> Ite
                 client.cancel(list(submitted.running))
 
 
-class _Running(NamedTuple):
+class Running(NamedTuple):
     """A task that is with the scheduler, and the workers that may run it; none means any."""
 
     task: Task
     workers: Collection[str]
 
 
-class _Submitted:
+class Submitted:
     """What is with the scheduler.
 
     Attributes:
@@ -89,7 +90,7 @@ class _Submitted:
     """
 
     def __init__(self, client: Any, source: Source, store: Store, settings: Settings) -> None:
-        self.running: dict[Any, _Running] = {}
+        self.running: dict[Any, Running] = {}
         self._client, self._store = client, store
         here = replace(source, data=source.data and source.data.resolve())
         self._rest = here, Store(store.results.resolve()), settings
@@ -111,7 +112,7 @@ class _Submitted:
         options: dict[str, Any] = {"workers": sorted(workers)} if workers else {}
         if self._gpus:
             options["resources"] = {"GPU": 1}
-        self.running[self._client.submit(_run_task, task, *self._rest, pure=False, **options)] = _Running(task, workers)
+        self.running[self._client.submit(_run_task, task, *self._rest, pure=False, **options)] = Running(task, workers)
 
     def stranded(self, threads: Collection[str]) -> list[Task]:
         """Take back tasks that wait for workers which are gone, as the scheduler would wait for ever."""
@@ -177,11 +178,11 @@ def _connect(stack: ExitStack, settings: Settings) -> Any:
             )
         stack.enter_context(address)
     try:
-        client = stack.enter_context(Client(address, timeout=_CONNECT_S))
+        client = stack.enter_context(Client(address, timeout=CONNECT_S))
     except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise UsageError(f"--cluster {settings.cluster}: no Dask scheduler answers there ({error}).") from None
     try:
-        client.wait_for_workers(1, timeout=_CONNECT_S)
+        client.wait_for_workers(1, timeout=CONNECT_S)
     except TimeoutError:
         raise UsageError(
             f"--cluster {settings.cluster}: the scheduler has no workers. Start some: dask worker ..."
@@ -223,7 +224,7 @@ def _answer(future: Any, task: Task, store: Store) -> Finished | _Answer:
 
 def _check_shared(worker: str, task: Task, store: Store) -> None:
     """Fail if what a worker has written is not to be seen here."""
-    deadline = time.monotonic() + _SHARED_S
+    deadline = time.monotonic() + SHARED_S
     while look_up(task, store) is None:
         if time.monotonic() > deadline:
             raise StoreError(

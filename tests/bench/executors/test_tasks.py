@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from anomalybench.bench.executors import plan
 from anomalybench.bench.executors.tasks import MachineError, work_apart
+from anomalybench.bench.item_table import Source
+from anomalybench.bench.request import Request
+from anomalybench.bench.session import Session
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
-from anomalybench.bench.suite import Request, load
 from anomalybench.core.job import Choice
 
 
@@ -22,13 +23,13 @@ def store(tmp_path):
 def task(store):
     """A job in no time, planned here."""
     small = {"synthetic.n_normal": 8, "synthetic.n_anomalous": 8}
-    jobs = load(Request(methods=["random"], dataset="synthetic", categories=["weave"], params=small)).jobs
-    return plan(jobs, store, None, force=False).tasks[0]
+    wanted = {"methods": "random", "dataset": "synthetic", "categories": "weave", "floors": False}
+    return Session(Request.of({**wanted, "params": small, "results": store.results})).plan().tasks[0]
 
 
 def test_a_job_that_fits_this_machine_is_run(task, store):
-    assert work_apart(task, None, store, Settings()).record.status == "ok"
-    assert work_apart(task, None, store, Settings()).reused
+    assert work_apart(task, Source(), store, Settings()).record.status == "ok"
+    assert work_apart(task, Source(), store, Settings()).reused
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_job_that_fits_this_machine_is_run(task, store):
 )  # fmt: skip
 def test_a_job_is_refused_where_code_or_data_are_others(task, store, change, words):
     with pytest.raises(MachineError) as refused:
-        work_apart(change(task), None, store, Settings())
+        work_apart(change(task), Source(), store, Settings())
     for word in [socket.gethostname(), *words]:
         assert word in str(refused.value)
     assert not store.records(), "nothing was run"
