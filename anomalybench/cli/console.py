@@ -50,7 +50,7 @@ def plan_summary(plan: "Plan") -> str:
 
 def print_unusual(found: "Unusual") -> None:
     """The most unusual images of a category."""
-    rows = [[row.path, number(row.score), "yes" if row.flagged else "no"] for row in found.images.itertuples()]
+    rows = [[str(row.path), number(row.score), "yes" if row.flagged else "no"] for row in found.images.itertuples()]
     columns = [Column("image", least=24), Column("score", number=True), Column("above threshold", least=9)]
     remark(f"Most unusual images: {found.category}, by {found.method}")
     console().print(table(columns, rows))

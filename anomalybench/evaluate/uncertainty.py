@@ -83,10 +83,6 @@ def resample(scores: ArrayLike, labels: ArrayLike, threshold: float, weight: NDA
     }
 
 
-def _mean(weight: Floats) -> Floats:
-    return np.asarray(weight.mean(1)) if weight.shape[1] else np.full(len(weight), np.nan)
-
-
 def interval(estimate: float, spread: float) -> Interval:
     """Interval of a metric that lies in [0, 1], from its standard error; the estimate itself where that is 0.
 
@@ -187,7 +183,7 @@ def _wilson_error(n: float) -> float:
 
 def _mean(rows: Floats) -> Floats:
     """Mean of each row; NaN where it is empty."""
-    return rows.mean(1) if rows.shape[1] else np.full(len(rows), np.nan)
+    return np.asarray(rows.mean(1)) if rows.shape[1] else np.full(len(rows), np.nan)
 
 
 def _shares(weight: Floats, members: NDArray[np.bool_]) -> Floats:

@@ -125,6 +125,12 @@ class Store:
         """The job's record on these images if its results are whole, else None."""
         return _read(self.folder(job, fingerprint))
 
+    def newest(self, job: Job) -> Record | None:
+        """The job's latest record, whatever the images were."""
+        files = self.folder(job, "").parent.glob(f"{job.id}*/{RECORD}")
+        records = [record for file in files if (record := _read(file.parent)) is not None]
+        return max(records, key=lambda record: record.environment.get("date", ""), default=None)
+
     def records(self) -> list[Record]:
         """Every whole record, sorted by folder; read through `index`."""
         return [record for _, record in self._read_all() if isinstance(record, Record)]
@@ -423,8 +429,8 @@ def _no_maps(codes: NDArray[Any] | None, values: NDArray[Any] | None, shape: tup
         return "holds no maps"
     if codes.shape != shape:
         return f"maps of {codes.shape}, the record says {shape}"
-    kinds = codes.dtype, values.dtype, values.ndim
-    if kinds != (np.uint16, np.float32, 1) or (codes.size and codes.max() >= values.size):
+    kinds = codes.dtype == np.uint16 and values.dtype == np.float32 and values.ndim == 1
+    if not kinds or (codes.size and codes.max() >= values.size):
         return "its codes are none"
     return None if np.isfinite(values).all() and (np.diff(values) > 0).all() else "its values are not ascending"
 
