@@ -186,7 +186,9 @@ def score(
     found, notes = (None, []) if maps is None else _maps(maps, shown)
     prediction = Prediction(np.array([scores[item.path] for item in shown]), found)
     listed = measure.score_table(split, prediction)
-    measured = measure.measure(Scored(job, table.root, listed, found), threshold)
+    coded = None if found is None else map_codes.encode(found)
+    kept = None if coded is None else map_codes.decode(coded)
+    measured = measure.measure(Scored(job, table.root, listed, kept), threshold)
     record = Record(
         job=job,
         status="ok",
@@ -200,7 +202,7 @@ def score(
         map_size=None if found is None else found.shape[1:],
         measurements=(measured.measurement,),
     )
-    return Outcome(record, listed, None if found is None else map_codes.encode(found), measured.resamples)
+    return Outcome(record, listed, coded, measured.resamples)
 
 
 def _part(job: Job, scores: Mapping[Part, pd.Series], file: Path) -> Part:

@@ -25,8 +25,8 @@ from anomalybench.evaluate.thresholds import RULES
 _EXPLAINED = ("insertion_auc", "deletion_auc")
 
 
-def take_over(folder: Path, store: Store) -> Record:
-    """Read a job's folder of version 0.1.0, measure it and put it into the store.
+def take_over(folder: Path, store: Store) -> Record | None:
+    """Read a job's folder of version 0.1.0, measure it and put it into the store; None if the job's result is there.
 
     Raises:
         StoreError: The folder is damaged, or the images have changed or are gone.
@@ -35,19 +35,21 @@ def take_over(folder: Path, store: Store) -> Record:
     """
     try:
         old: dict[str, Any] = json.loads((folder / "record.json").read_bytes())
-        return store.put(_outcome(old, folder))
+        root = Path(old["root"])
+        job = _job(old["job"], root)
+        table = ItemTables(Source(root)).get(job.dataset, job.category)
+        if table.fingerprint != old["fingerprint"]:
+            raise StoreError(f"{folder}: the images in {root} are not those of that run any more. Run it again.")
+        if store.get(job, table.fingerprint) is not None:
+            return None
+        return store.put(_outcome(old, folder, job, table))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{folder}: cannot be taken over ({error}). Run it again.") from None
 
 
-def _outcome(old: dict[str, Any], folder: Path) -> Outcome:
-    root = Path(old["root"])
-    job = _job(old["job"], root)
-    table = ItemTables(Source(root)).get(job.dataset, job.category)
-    if table.fingerprint != old["fingerprint"]:
-        raise StoreError(f"{folder}: the images in {root} are not those of that run any more. Run it again.")
+def _outcome(old: dict[str, Any], folder: Path, job: Job, table: ItemTable) -> Outcome:
     facts = {name: old[name] for name in ("status", "error", "bad_input", "traceback", "supervision", "environment")}
-    record = Record(job=job, root=str(root), fingerprint=table.fingerprint, **facts)
+    record = Record(job=job, root=old["root"], fingerprint=table.fingerprint, **facts)
     if record.status != "ok":
         return Outcome(record)
     scores = _scores(folder, table)

@@ -27,7 +27,8 @@ def measure(wanted: WantedArgument = None, data: DataOption = None, results: Res
     taken = [] if wanted else _take_over(store)
     listed = chosen(store, wanted or [], folder, finished=True)
     records = {result.record.id: result.record for result in listed}
-    measured = [*taken, *_measured(list(records.values()), store, folder)]
+    done = {record.id for record in taken}
+    measured = [*taken, *_measured([one for name, one in records.items() if name not in done], store, folder)]
     if not measured:
         raise StoreError(f"nothing in {results} could be measured; the reasons are above.")
     name = "_".join(Path(one).stem if one.endswith((".yaml", ".yml")) else one for one in wanted or ["all"])
@@ -65,7 +66,8 @@ def _take_over(store: "Store") -> "list[Record]":
                 continue
             say(str(old.folder))
             try:
-                taken.append(take_over(old.folder, store))
+                if record := take_over(old.folder, store):
+                    taken.append(record)
             except AnomalyBenchError as error:
                 console.warn(f"{old.folder}: not taken over ({error})")
     if taken:

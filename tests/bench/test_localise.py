@@ -5,9 +5,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomalybench.bench import localise
 from anomalybench.core.dataset import Item
-from anomalybench.core.method import Prediction
+from anomalybench.core.method import ImageArrays, Prediction
 from anomalybench.evaluate.catalogue import METRICS, names
-from anomalybench.evaluate.statistics import weights
+from anomalybench.evaluate.uncertainty import weights
 
 SIDE = 32
 MASK = np.zeros((SIDE, SIDE), bool)
@@ -77,7 +77,7 @@ class Brightest:
 
 def faithful(root, items, normal, sign=1, most=2):
     maps = np.repeat(MASK[None].astype(np.float32), 4, axis=0)
-    return localise.faithful(Brightest(sign), root, items, maps, most, normal)
+    return localise.faithful(Brightest(sign), root, items, maps, most, ImageArrays(normal), 16)
 
 
 def test_areas_are_measured_against_the_most_similar_normal_train_image(tmp_path, items):

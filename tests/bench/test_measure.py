@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomalybench.bench import measure
+from anomalybench.bench import measure, runner
+from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Store
-from anomalybench.bench.suite import Table
 from anomalybench.core.dataset import Item
 from anomalybench.core.errors import DataError
-from anomalybench.core.job import Choice, Job, Record
+from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
-from anomalybench.core.split import Split
+from anomalybench.core.protocol import Split
 from anomalybench.evaluate.image import auroc
 from anomalybench.evaluate.thresholds import F1, Fixed, NormalQuantile, Youden
 
@@ -27,42 +27,54 @@ def items(part, n=20, start=0, group=None):
     )
 
 
-def job(method="cam", seed=0, threshold=None, category="bolt"):
+YOUDEN = Choice(name="youden")
+
+
+def job(method="cam", seed=0, category="bolt"):
     choices = {"dataset": Choice(name="toy"), "protocol": Choice(name="pooled")}
-    return Job(method=Choice(name=method), version=1, category=category, seed=seed, threshold=threshold, **choices)
+    return Job(method=Choice(name=method), version=1, category=category, seed=seed, **choices)
 
 
-def measured(parts=None, scores=None, *, hashes=None, the_job=None, rule=None):
-    """The outcome of scores for calibration and test images; the hash of a file is its path unless `hashes` says."""
+def fixed(t):
+    return Choice(name="fixed", params={"t": t}, chosen=("t",))
+
+
+def table(parts=None, scores=None):
+    """Scores of calibration and test images."""
     split = Split(**({part: items(part) for part in PARTS} if parts is None else parts))
-    table = Table(Path(), [*split.train, *split.calibration, *split.test], {})
-    table.hashes.update({item.path: item.path for item in table.items} | (hashes or {}))
     shown = (*split.calibration, *split.test)
     made = np.array([item.label * 2.0 for item in shown]) + np.random.default_rng(0).normal(size=len(shown))
-    base = Record(job=the_job or job(), status="failed", notes=["from before"])
-    return measure.measure(base, table, split, rule or Youden(), Prediction(made if scores is None else scores))
+    return measure.score_table(split, Prediction(made if scores is None else scores))
 
 
-def test_a_sane_job_has_intervals_around_its_metrics_and_no_new_notes():
-    outcome = measured()
-    record = outcome.record
-    assert (record.status, record.notes, record.leaks) == ("ok", ["from before"], [])
-    assert set(record.intervals) == {"auroc", "average_precision", "balanced_accuracy"}
-    for name, (low, high) in record.intervals.items():
-        assert low < record.metrics[name] < high <= 1
+def measured(parts=None, scores=None, *, the_job=None, rule=YOUDEN):
+    return measure.measure(Scored(the_job or job(), Path(), table(parts, scores), None), rule)
+
+
+def test_a_sane_job_has_intervals_around_its_metrics_and_no_notes():
+    found = measured()
+    one = found.measurement
+    assert one.notes == ()
+    assert {"auroc", "average_precision", "balanced_accuracy"} <= set(one.intervals)
+    for name in ("auroc", "average_precision", "balanced_accuracy"):
+        low, high = one.intervals[name]
+        assert low < one.metrics[name] < high <= 1
         assert 0.02 < high - low < 0.5
-        assert record.metrics[name] == pytest.approx(np.nanmean(outcome.resamples[name]), abs=0.03)
-    test = outcome.scores[outcome.scores["split"] == "test"]
-    assert record.metrics["auroc"] == pytest.approx(auroc(test["score"], test["label"]))
-    assert record.sanity["shuffled_auroc"] == pytest.approx(0.5, abs=0.03)
-    assert record.sanity["permutation_p"] == pytest.approx(1 / 201)
-    assert (record.counts.images, record.counts.calibration, record.counts.test) == (120, 40, 40)
+        assert one.metrics[name] == pytest.approx(np.nanmean(found.resamples[name]), abs=0.03)
+    test = table().loc[lambda rows: rows["split"] == "test"]
+    assert one.metrics["auroc"] == pytest.approx(auroc(test["score"], test["label"]))
+    assert one.sanity["shuffled_auroc"] == pytest.approx(0.5, abs=0.03)
+    assert one.sanity["permutation_p"] == pytest.approx(1 / 201)
+
+
+def test_the_same_scores_give_the_same_measurement():
+    assert measured().measurement == measured().measurement
 
 
 def test_the_threshold_comes_from_calibration_alone():
-    first = measured()
-    changed = first.scores["score"].to_numpy() + 100 * (first.scores["split"] == "test").to_numpy()
-    assert measured(scores=changed).record.threshold == first.record.threshold
+    scores = table()
+    changed = scores["score"].to_numpy() + 100 * (scores["split"] == "test").to_numpy()
+    assert measured(scores=changed).measurement.threshold == measured().measurement.threshold
 
 
 def test_a_perfect_method_has_an_interval_below_1_that_more_images_shorten():
@@ -70,37 +82,36 @@ def test_a_perfect_method_has_an_interval_below_1_that_more_images_shorten():
     for n in (5, 20):
         parts = {part: items(part, n) for part in PARTS}
         perfect = np.array([float(item.label) for part in PARTS[1:] for item in parts[part]])
-        record = measured(parts, perfect).record
-        assert record.metrics["auroc"] == record.intervals["auroc"][1] == 1
-        lows.append(record.intervals["auroc"][0])
+        one = measured(parts, perfect).measurement
+        assert one.metrics["auroc"] == one.intervals["auroc"][1] == 1
+        lows.append(one.intervals["auroc"][0])
     assert 0.4 < lows[0] < lows[1] < 1
 
 
 def test_turned_scores_are_noted():
-    said = measured(scores=-measured().scores["score"].to_numpy()).record.notes[1:]
-    assert len(said) == 1
-    assert "inverted" in said[0]
+    (said,) = measured(scores=-table()["score"].to_numpy()).measurement.notes
+    assert "inverted" in said
 
 
 def test_a_shifted_calibration_is_noted():
-    scores = measured().scores
+    scores = table()
     shifted = scores["score"] + 5 * ((scores["split"] == "calibration") & (scores["label"] == 0))
-    record = measured(scores=shifted.to_numpy()).record
-    assert record.sanity["ks_normal_p"] < 0.01 < record.sanity["ks_anomalous_p"]
-    assert len(record.notes) == 2
-    assert "normal calibration and test images differ" in record.notes[1]
+    one = measured(scores=shifted.to_numpy()).measurement
+    assert one.sanity["ks_normal_p"] < 0.01 < one.sanity["ks_anomalous_p"]
+    assert any("normal calibration and test images differ" in note for note in one.notes)
 
 
-def test_equal_images_on_two_sides_are_leaks_and_noted():
+def test_equal_images_on_two_sides_are_leaks():
+    split = Split(*(items(part) for part in PARTS))
+    paths = {item.path: item.path for part in PARTS for item in items(part)}
     copies = {"train/good/003.png": "same", "test/good/005.png": "same", "test/hole/001.png": "same"}
     beside = {"train/good/007.png": "other", "train/good/008.png": "other"}
-    record = measured(hashes=copies | beside).record
-    assert record.leaks == [["test/good/005.png", "test/hole/001.png", "train/good/003.png"]]
-    assert len(record.notes) == 2
-    assert "several sides of the split" in record.notes[1]
-    assert "test/good/005.png" in record.notes[1]
+    assert runner.leaks(split, paths) == ()
+    assert runner.leaks(split, paths | copies | beside) == (
+        ("test/good/005.png", "test/hole/001.png", "train/good/003.png"),
+    )
     between = {"calibration/good/003.png": "same", "test/good/005.png": "same"}
-    assert len(measured(hashes=between).record.leaks) == 1
+    assert len(runner.leaks(split, paths | between)) == 1
 
 
 def test_an_image_counts_the_same_for_every_method_and_seed():
@@ -119,7 +130,7 @@ def test_an_image_counts_the_same_whatever_else_is_tested_with_it():
     other = first | {"test": (*first["test"][:20], *items("test", 30, start=70)[30:])}
     normal = np.random.default_rng(2).normal(size=20)
     found = [
-        measured(parts, np.r_[np.zeros(40), normal, np.full(n, 9.0)], rule=Fixed(t=0.0), the_job=job(seed=n))
+        measured(parts, np.r_[np.zeros(40), normal, np.full(n, 9.0)], rule=fixed(0.0), the_job=job(seed=n))
         for parts, n in ((first, 20), (other, 30))
     ]
     one, two = (outcome.resamples["balanced_accuracy"] for outcome in found)
@@ -143,35 +154,51 @@ def test_shots_of_one_object_are_resampled_together():
     together, once = measured(shots, repeated), measured(alone, scores)
     for name in ("auroc", "average_precision", "balanced_accuracy"):
         assert together.resamples[name] == pytest.approx(once.resamples[name], nan_ok=True), name
-        assert together.record.intervals[name] == pytest.approx(once.record.intervals[name]), name
+        assert together.measurement.intervals[name] == pytest.approx(once.measurement.intervals[name]), name
     loose = measured({p: tuple(Item(i.path, "bolt", i.label, i.defect) for i in shots[p]) for p in PARTS}, repeated)
     assert np.nanstd(loose.resamples["auroc"]) < 0.7 * np.nanstd(together.resamples["auroc"])
 
 
-def test_a_part_without_a_class_is_refused_and_rules_get_what_they_need():
-    normal = tuple(item for item in items("calibration") if item.label == 0)
-    whole = Split(items("train"), items("calibration"), items("test"))
-    one_class = Split(items("train"), normal, items("test"))
-    with pytest.raises(DataError, match="no anomalous images"):
-        measure.check_test(job(), Split((), (), tuple(i for i in items("test") if i.label == 0)))
+def test_a_test_part_without_normal_images_is_refused_and_one_without_defects_is_not():
+    normal, bad = (tuple(item for item in items("test") if item.label == label) for label in (0, 1))
     with pytest.raises(DataError, match="no normal images"):
-        measure.check_test(job(), Split((), (), tuple(i for i in items("test") if i.label == 1)))
-    measure.check_test(job(), whole)
-    assert isinstance(measure.threshold_rule(job(), whole), Youden)
-    assert isinstance(measure.threshold_rule(job(), one_class), NormalQuantile)
-    assert isinstance(measure.threshold_rule(job(threshold=Choice(name="f1")), whole), F1)
+        measure.check_test(job(), Split((), (), bad))
+    measure.check_test(job(), Split((), (), normal))
+
+
+def test_rules_get_what_they_need():
+    mixed, normal = [0] * 30 + [1] * 30, [0] * 60
+    assert isinstance(measure.threshold_rule(None, job(), mixed), Youden)
+    assert isinstance(measure.threshold_rule(None, job(), normal), NormalQuantile)
+    assert isinstance(measure.threshold_rule(Choice(name="f1"), job(), mixed), F1)
+    assert isinstance(measure.threshold_rule(fixed(0.5), job(), []), Fixed)
     with pytest.raises(DataError, match="holds no defects, which f1 needs"):
-        measure.threshold_rule(job(threshold=Choice(name="f1")), one_class)
-    nothing = Split(items("train"), (), items("test"))
+        measure.threshold_rule(Choice(name="f1"), job(), normal)
     with pytest.raises(DataError, match="holds no normal images"):
-        measure.threshold_rule(job(), nothing)
-    fixed = Choice(name="fixed", params={"t": 0.5})
-    assert isinstance(measure.threshold_rule(job(threshold=fixed), nothing), Fixed)
+        measure.threshold_rule(None, job(), [])
+
+
+def test_normal_images_alone_are_measured_where_that_means_something():
+    parts = {part: tuple(item for item in items(part, 40) if item.label == 0) for part in PARTS}
+    one = measured(parts, rule=None).measurement
+    assert one.rule.startswith("normal_quantile")
+    assert one.metrics["auroc"] is None
+    assert 0 <= one.metrics["fpr"] < 0.3
+    assert "auroc" not in one.intervals
+
+
+def test_resamples_of_other_rules_are_kept_where_they_differ():
+    default, other = measured(rule=None), measured(rule=fixed(100.0))
+    both = measure.named(other, measure.named(default, {}))
+    assert np.array_equal(both["auroc"], default.resamples["auroc"].astype(np.float32), equal_nan=True)
+    assert "auroc@fixed(t=100)" not in both
+    assert not np.array_equal(both["balanced_accuracy"], both["balanced_accuracy@fixed(t=100)"], equal_nan=True)
+    assert measure.named(measured(rule=fixed(100.0)), both).keys() == both.keys()
 
 
 def test_values_that_are_not_known_have_no_interval():
-    outcome = measured(rule=Fixed(t=100.0))
-    record = outcome.record
+    outcome = measured(rule=fixed(100.0))
+    record = outcome.measurement
     assert record.metrics["precision"] is None
     assert record.metrics["balanced_accuracy"] == 0.5
     assert not any(math.isnan(v) for both in record.intervals.values() for v in both)
@@ -189,7 +216,7 @@ def copied(images):
 
 
 def record_of(run, tmp_path, *arguments):
-    assert run(*COPIES, "--data", *arguments).exit_code == 0
+    assert run("--no-floors", *COPIES, "--data", *arguments).exit_code == 0
     (record,) = Store(tmp_path / "results").records()
     return record
 
@@ -205,5 +232,5 @@ def test_copies_in_a_folder_are_found(run, copied, tmp_path):
 
 def test_copies_that_are_tied_together_are_no_leaks(run, copied, tmp_path):
     record = record_of(run, tmp_path, copied, "--group-by", r"(good|scratch)/(\d\d)")
-    assert record.leaks == []
+    assert record.leaks == ()
     assert not any("several sides" in note for note in record.notes)

@@ -1,19 +1,22 @@
 import pytest
 
-from anomalybench.bench.suite import Request, load, load_table, names
+from anomalybench.bench import suite, suite_file
+from anomalybench.bench.item_table import ItemTables, Source
+from anomalybench.bench.request import Request
 from anomalybench.core import registry
 from anomalybench.core.errors import UsageError
 
 SYNTHETIC = "synthetic: {categories: [disc, weave], n_normal: 4, n_anomalous: 4}"
 PLAIN = f"methods: [cam]\ndatasets:\n  - {SYNTHETIC}\n"
-FLOORS = ["deep_knn", "pixel_knn", "brightness", "random"]
-SHIPPED = {
-    "chernytska": (["cam"], ["hazelnut", "leather", "cable", "toothbrush", "pill"]),
-    "mathworks_pill": (["fcdd"], ["images"]),
-    "mvtec_ad": (["cam", "fcdd", "autoencoder", "patchcore", "padim", *FLOORS], None),
-    "quickstart": (["cam", "fcdd", "patchcore", "padim", *FLOORS], ["mono", "poly"]),
-    "smoke": (["cam", "gradcam", "fcdd", "autoencoder", "padim", "patchcore", *FLOORS[::-1]], ["weave", "disc"]),
-}
+
+
+def load(request):
+    return suite.load(request, ItemTables(Source(request.data)))
+
+
+def plain(**changes):
+    """A request without the floors."""
+    return Request(**{"floors": False, **changes})
 
 
 @pytest.fixture(autouse=True)
@@ -27,41 +30,43 @@ def unfold(tmp_path):
     def of(text, **changes):
         file = tmp_path / "mine.yaml"
         file.write_text(text, encoding="utf-8")
-        return load(Request(suite=str(file), **changes)).jobs
+        return load(plain(suite=str(file), **changes)).jobs
 
     return of
 
 
-def test_every_shipped_suite_is_described_and_tested():
-    assert set(names()) == set(SHIPPED)
-    assert all(names().values())
-
-
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", suite_file.files())
 def test_shipped_suites_unfold_without_data(name):
-    methods, categories = SHIPPED[name]
-    suite = load(Request(suite=name))
-    assert suite.name == name
-    assert len({job.id for job in suite.jobs}) == len(suite.jobs)
-    found = list(dict.fromkeys(job.category for job in suite.jobs))
-    assert len(found) == 15 if categories is None else found == categories
-    assert [(job.category, job.method.name) for job in suite.jobs] == [(c, m) for c in found for m in methods]
+    """Every method on every category, and the floors whether they are listed or not."""
+    found = load(Request(suite=name))
+    methods, categories = ({of(job): None for job in found.jobs} for of in (method_of, category_of))
+    assert found.name == name
+    assert len({job.id for job in found.jobs}) == len(found.jobs)
+    assert [(category_of(job), method_of(job)) for job in found.jobs] == [(c, m) for c in categories for m in methods]
+    assert set(suite.FLOORS) <= set(methods)
+
+
+def method_of(job):
+    return job.method.name
+
+
+def category_of(job):
+    return job.dataset.name, job.category, job.seed, job.fold
 
 
 def test_the_published_settings_of_the_shipped_suites():
-    pill = load(Request(suite="mathworks_pill")).jobs[0]
+    pill = load(plain(suite="mathworks_pill")).jobs[0]
     assert pill.protocol.params == {"k": 2, "c": 15, "train": 70, "calibration": 30}
     assert (pill.method.params["anomalies"], pill.method.params["learning_rate"]) == ("labelled", 1e-4)
-    article = load(Request(suite="chernytska")).jobs[0]
+    article = load(plain(suite="chernytska")).jobs[0]
     assert (article.method.params["backbone"], article.method.params["normalise"]) == ("torchvision:vgg16", False)
 
 
 def test_jobs_carry_all_parameters_and_the_suites_seeds_and_folds(unfold):
-    jobs = unfold(PLAIN + "protocol: {kfold: {k: 3}}\nseeds: [0, 7]\nthreshold: {fpr: {q: 0.1}}\n")
+    jobs = unfold(PLAIN + "protocol: {kfold: {k: 3}}\nseeds: [0, 7]\n")
     seen = [(job.category, job.seed, job.fold) for job in jobs]
     assert sorted(seen) == [(c, seed, fold) for c in ("disc", "weave") for seed in (0, 7) for fold in "012"]
     assert jobs[0].protocol.params == {"k": 3, "calibration": 0.25}
-    assert jobs[0].threshold.params == {"q": 0.1}
     assert jobs[0].method.params["epochs"] == registry.method("cam")().epochs
     assert jobs[0].dataset.params["n_normal"] == 4
     assert "categories" not in jobs[0].dataset.params
@@ -79,8 +84,22 @@ def test_equal_jobs_are_listed_once(unfold):
 
 
 def test_a_whole_number_and_a_float_make_the_same_job(unfold):
-    one, other = (unfold(PLAIN, threshold="fpr", params={"fpr.q": q}) for q in (1, 1.0))
+    one, other = (unfold(PLAIN, params={"cam.learning_rate": q}) for q in (1, 1.0))
     assert [job.id for job in one] == [job.id for job in other]
+
+
+def test_what_is_measured_is_no_part_of_a_job(unfold):
+    jobs = unfold(PLAIN)
+    assert unfold(PLAIN + "threshold: {fpr: {q: 0.1}}\nexplain: 3\n") == jobs
+    options = load(plain(suite="smoke", threshold="fpr", explain=3, params={"fpr.q": 0.1})).options
+    assert (options.threshold.name, options.threshold.params, options.explain) == ("fpr", {"q": 0.1}, 3)
+    assert load(plain(suite="smoke")).options.threshold is None
+
+
+def test_floors_are_added_once(unfold):
+    assert [job.method.name for job in unfold(PLAIN, categories=["disc"], floors=True)] == [*suite.FLOORS, "cam"]
+    listed = unfold(PLAIN.replace("[cam]", "[cam, random: {}]"), categories=["disc"], floors=True)
+    assert sorted(job.method.name for job in listed) == sorted([*suite.FLOORS, "cam"])
 
 
 def test_categories_are_found_where_none_are_listed(unfold):
@@ -93,7 +112,7 @@ def test_categories_are_found_where_none_are_listed(unfold):
     ["!!python/object/apply:os.system ['true']", "!!python/name:os.system", "!!python/object:object {}", "!mine x"],
 )
 def test_yaml_with_tags_is_refused(unfold, tag):
-    with pytest.raises(UsageError, match=r"mine\.yaml: not plain YAML"):
+    with pytest.raises(UsageError, match=r"mine\.yaml, line 4: tags"):
         unfold(PLAIN + f"threshold: {tag}\n")
 
 
@@ -152,7 +171,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "folder.yaml").mkdir()
     for name in ("binary.yaml", "folder.yaml", "absent.yaml"):
         with pytest.raises(UsageError, match=name):
-            load(Request(suite=str(tmp_path / name)))
+            load(plain(suite=str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
@@ -181,20 +200,19 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 )
 def test_requests_that_do_not_fit_are_refused_with_what_would(changes, reason):
     with pytest.raises(UsageError) as caught:
-        load(Request(**{"suite": "smoke", **changes}))
+        load(plain(**{"suite": "smoke", **changes}))
     assert reason in str(caught.value)
 
 
 def test_values_by_name_change_what_they_name_and_nothing_else():
-    plain = load(Request(suite="smoke")).jobs
+    first = load(plain(suite="smoke")).jobs
     params = {"cam.epochs": 3, "synthetic.n_normal": 30, "pooled.train": 0.5, "fpr.q": 0.2}
-    changed = load(Request(suite="smoke", params=params, threshold="fpr")).jobs
-    for before, after in zip(plain, changed, strict=True):
+    changed = load(plain(suite="smoke", params=params, threshold="fpr")).jobs
+    for before, after in zip(first, changed, strict=True):
         epochs = {"epochs": 3} if before.method.name == "cam" else {}
         assert after.method.params == {**before.method.params, **epochs}
         assert after.dataset.params == {**before.dataset.params, "n_normal": 30}
         assert after.protocol.params == {**before.protocol.params, "train": 0.5}
-        assert after.threshold.params == {"q": 0.2}
         assert (after.category, after.seed) == (before.category, before.seed)
 
 
@@ -206,21 +224,23 @@ def test_wanted_methods_keep_the_suites_parameters_and_may_be_others(unfold):
 
 
 def test_a_request_replaces_protocol_seeds_and_categories():
-    jobs = load(Request(suite="smoke", protocol="kfold", seeds=[4], categories=["disc"], params={"kfold.k": 2})).jobs
+    jobs = load(plain(suite="smoke", protocol="kfold", seeds=[4], categories=["disc"], params={"kfold.k": 2})).jobs
     assert {(job.protocol.name, job.seed, job.category) for job in jobs} == {("kfold", 4, "disc")}
     assert [job.fold for job in jobs if job.method.name == "cam"] == ["0", "1"]
 
 
-def test_a_dataset_without_a_suite_is_ad_hoc():
-    suite = load(Request(dataset="synthetic", methods=["cam"], categories=["disc"]))
-    assert suite.name == "adhoc"
-    assert [(job.method.name, job.category, job.protocol.name) for job in suite.jobs] == [("cam", "disc", "pooled")]
-    assert {job.method.name for job in load(Request(dataset="synthetic")).jobs} == {"cam", "fcdd"}
+def test_a_dataset_without_a_suite_is_named_after_itself():
+    found = load(plain(dataset="synthetic", methods=["cam"], categories=["disc"]))
+    assert (found.name, found.own) == ("synthetic", True)
+    assert [(job.method.name, job.category, job.protocol.name) for job in found.jobs] == [("cam", "disc", "pooled")]
+    assert {job.method.name for job in load(plain(dataset="synthetic")).jobs} == set(suite.METHODS)
+    assert load(plain(dataset="synthetic", name="mine")).name == "mine"
 
 
-def test_a_table_holds_the_items_of_its_category(unfold):
+def test_a_table_holds_the_items_of_its_category_and_is_read_once(unfold):
     job = unfold(PLAIN)[0]
-    table = load_table(job.dataset, job.category, None)
+    tables = ItemTables(Source())
+    table = tables.get(job.dataset, job.category)
     assert len(table.items) == 8
     assert all((table.root / item.path).is_file() for item in table.items)
-    assert load_table(job.dataset, job.category, None) == table
+    assert tables.get(job.dataset, job.category) is table
