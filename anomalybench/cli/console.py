@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from anomalybench.report.verdicts import Ground, Pair
 
 __all__ = [
-    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_data_report", "print_files", "print_frame",
-    "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "print_unusual", "remark",
-    "show_page", "status", "warn",
+    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_data_report", "print_files",
+    "print_frame", "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text",
+    "print_unusual", "remark", "show_page", "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
 

@@ -73,12 +73,16 @@ def compare(
 
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """
+    from anomalybench.bench.store import results_of
+    from anomalybench.report import leaderboard as report
     from anomalybench.report import verdicts
 
     store = existing(results)
     found = verdicts.grounds(store, dataset, protocol, methods or [], metric)
     for ground in found:
         console.print_ground(ground)
+    if remark := report.remark_on_images([one for record in store.records() for one in results_of(record)]):
+        console.warn(remark)
     console.print_files([file for ground in found for file in verdicts.draw(ground, results)])
 
 

@@ -116,7 +116,9 @@ def test_own_images_cannot_take_the_name_of_a_suite(on, parts, tmp_path, results
     on(parts, "--name", name).assert_refused(f"--name {name}", "Take another name")
     parts.rename(tmp_path / name)
     assert on(tmp_path / name, "--no-floors").exit_code == 0
-    names = [file.name.removesuffix("_by_category.csv") for file in (results / "leaderboards").glob("*_by_category.csv")]
+    names = [
+        file.name.removesuffix("_by_category.csv") for file in (results / "leaderboards").glob("*_by_category.csv")
+    ]
     assert len(names) == 1
     assert names[0] != name in names[0]
 
