@@ -54,10 +54,11 @@ def print_unusual(found: "Unusual") -> None:
     columns = [Column("image", least=24), Column("score", number=True), Column("above threshold", least=9)]
     remark(f"Most unusual images: {found.category}, by {found.method}")
     console().print(table(columns, rows))
-    remark(
-        f"No image is known to be defective: look at these first. {found.n_tested} images were tested; "
-        "--protocol kfold tests all."
+    n, every = found.n_tested, found.n_images
+    tested = (
+        f"All {n} images were tested." if n == every else f"{n} of {every} were tested; --protocol kfold tests all."
     )
+    remark(f"No image is known to be defective: look at these first. {tested}")
 
 
 def print_frame(frame: "pd.DataFrame", title: str) -> None:

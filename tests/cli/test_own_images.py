@@ -213,7 +213,7 @@ def test_with_only_good_images_the_most_unusual_are_shown(run, tmp_path, results
     assert [float(row[1]) for row in rows] == pytest.approx(list(scores["score"][:5]), abs=0.001)
     assert {row[0] for row in rows} <= set(scores["path"])
     assert {row[2] for row in rows} <= {"yes", "no"}
-    assert f"{len(scores)} images were tested" in result.text
+    assert f"{len(scores)} of 40 were tested; --protocol kfold tests all" in result.text
 
 
 def test_with_only_good_images_kfold_looks_at_all_of_them(run, tmp_path):
@@ -221,7 +221,7 @@ def test_with_only_good_images_kfold_looks_at_all_of_them(run, tmp_path):
     Image.new("RGB", (16, 16), (250, 250, 250)).save(data / "good" / "07.png")
     result = run("--data", data, "--methods", "brightest", "--protocol", "kfold", "--no-floors")
     assert result.exit_code == 0, result.text
-    assert "40 images were tested" in result.text
+    assert "All 40 images were tested" in result.text
     rows = [line.split()[0] for line in result.stdout.splitlines() if line.strip().startswith("good/")]
     assert rows[0] == "good/07.png"
     assert len(rows) == len(set(rows)) == 5
