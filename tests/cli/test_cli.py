@@ -97,7 +97,7 @@ def test_show_knows_datasets_protocols_and_rules(cli, name, shown):
 def test_a_dry_run_prints_the_jobs_and_writes_nothing(acme, cli, tmp_path, options):
     result = cli("run", *options, "--dry-run", "--results", tmp_path / "results")
     assert result.exit_code == 0
-    ids = re.findall(r"^\s*([0-9a-f]{16}) ", result.stdout, flags=re.MULTILINE)
+    ids = re.findall(r"^\s*([0-9a-f]{8}) ", result.stdout, flags=re.MULTILINE)
     assert len(set(ids)) == len(ids) >= 2
     assert f"{len(ids)} jobs" in result.text
     assert f"{len(ids)} to fit, 0 only to measure, 0 done." in result.text

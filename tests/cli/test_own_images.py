@@ -289,3 +289,21 @@ def test_measure_gives_the_same_tables_again(on, cli, parts, results):
         assert "measured again: 4 results, none of them fitted" in result.text
     assert [file.read_text() for file in files] == before
     cli("measure", "other", "--results", results).assert_refused("unknown suite or run 'other'", "mine")
+
+
+def test_defect_types_are_shown_under_the_folders_name(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    data = make(tmp_path / "widgets", good=24, bent=10, scratched=10)
+    result = run("--data", data, "--methods", "brightest", "--protocol", "unseen_defect", "--no-floors")
+    assert result.exit_code == 0, result.text
+    assert "Judged right by defect type: widgets, unseen_defect" in result.stdout.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.split()}
+    for defect in ("bent", "scratched", "good"):
+        assert 0 <= float(rows[defect][0]) <= 1
+
+
+def test_the_jobs_of_a_dry_run_have_the_ids_that_the_run_prints(on, parts):
+    listed = [line.split()[0] for line in on(parts, "--dry-run").stdout.splitlines() if " parts " in line]
+    printed = [line.split()[0] for line in on(parts).stdout.splitlines() if ": ok in " in line]
+    assert listed == printed
+    assert len(printed) == 4
