@@ -56,8 +56,10 @@ def run(suite: str | None = None, *, progress: bool | None = None, **options: An
 
     session = Session(Request.of({"suite": suite, **options}))
     shown = sys.stderr.isatty() if progress is None else progress
-    finished = []
-    for item in session.run(session.plan()):
+    plan, finished = session.plan(), []
+    for remark in session.remarks() if shown else ():
+        print(remark, file=sys.stderr)
+    for item in session.run(plan):
         finished.append(item)
         if shown:
             print(item, file=sys.stderr, flush=True)

@@ -129,11 +129,13 @@ def _print_defects(jobs: "pd.DataFrame") -> None:
     for found in defects.tables(jobs):
         columns = [Column("defect type"), *(Column(_folded(name), number=True) for name in found.methods)]
         rows = [[defect, *map(number, shares)] for defect, shares in found.shares.items()]
-        where = f"{found.dataset}/{found.category}, {found.protocol}"
+        category = "" if found.category == found.dataset else f"/{found.category}"
+        where = f"{found.dataset}{category}, {found.protocol}"
         if least_width(columns, rows) > out.width:
             wide.append(where)
         else:
-            out.print(table(columns, rows, title=plain(f"Judged right by defect type: {where}")))
+            out.print(f"Judged right by defect type: {plain(where)}", soft_wrap=True, highlight=False)
+            out.print(table(columns, rows))
     if wide:
         out.print(f"Judged right by defect type, too wide for here: see the page ({plain('; '.join(wide))}).")
 

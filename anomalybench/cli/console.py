@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from anomalybench.report.verdicts import Ground, Pair
 
 __all__ = [
-    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_data_report", "print_files", "print_frame",
-    "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text", "print_unusual", "remark",
-    "show_page", "status", "warn",
+    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_data_report", "print_files",
+    "print_frame", "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text",
+    "print_unusual", "remark", "show_page", "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
 
@@ -35,7 +35,7 @@ def print_jobs(plan: "Plan") -> None:
         Column("protocol", least=8), Column("fold", leaves=1), Column("seed", number=True),
     ]  # fmt: skip
     rows = [
-        [job.id, job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, str(job.seed)]
+        [job.id[:8], job.method.name, job.dataset.name, job.category, job.protocol.name, job.fold, str(job.seed)]
         for job in plan.jobs
     ]
     console().print(table(columns, rows, title=_plural(len(plan.jobs), "job")))
@@ -54,10 +54,11 @@ def print_unusual(found: "Unusual") -> None:
     columns = [Column("image", least=24), Column("score", number=True), Column("above threshold", least=9)]
     remark(f"Most unusual images: {found.category}, by {found.method}")
     console().print(table(columns, rows))
-    remark(
-        f"No image is known to be defective: look at these first. {found.n_tested} images were tested; "
-        "--protocol kfold tests all."
+    n, every = found.n_tested, found.n_images
+    tested = (
+        f"All {n} images were tested." if n == every else f"{n} of {every} were tested; --protocol kfold tests all."
     )
+    remark(f"No image is known to be defective: look at these first. {tested}")
 
 
 def print_frame(frame: "pd.DataFrame", title: str) -> None:
@@ -87,8 +88,9 @@ def print_ground(ground: "Ground") -> None:
     ]  # fmt: skip
     rows = [row for pair in ground.pairs for row in _compared(pair, k, one=one)]
     out.print(table(columns, rows))
-    over = "categories" if one else f"{len(ground.pairs)} pairs"
-    out.print(f"p: paired bootstrap, adjusted by Holm over {over}; the intervals are not adjusted.", style="dim")
+    over = f"{k} categories" if one else f"{len(ground.pairs)} pairs"
+    adjusted = f", adjusted by Holm over {over}; the intervals are not adjusted" if k > 1 or not one else ""
+    out.print(f"p: paired bootstrap{adjusted}.", style="dim")
     if len(ground.ranking.methods) > 2 and k > 1:
         ranks = zip(ground.ranking.methods, ground.ranking.ranks, strict=True)
         listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
@@ -101,7 +103,7 @@ def print_ground(ground: "Ground") -> None:
 
 def _compared(pair: "Pair", n_categories: int, *, one: bool) -> list[list[str]]:
     """The rows of a pair; where it is the only one, its names stand in the heading and its categories in the rows."""
-    parts = [("all", pair.whole), *(pair.by_category.items() if one else ())]
+    parts = [("all", pair.whole), *(pair.by_category.items() if one and n_categories > 1 else ())]
     names = ["", ""] if one else [pair.a, pair.b]
     found = []
     for name, d in parts:

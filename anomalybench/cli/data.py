@@ -28,6 +28,7 @@ def check(request: Request) -> None:
     from anomalybench.core.dataset import grouping
     from anomalybench.inspection import data_check
 
+    _check_named(request, "check")
     data = places.data(request.data)
     reports, grouped = [], []
     with console.status() as say:
@@ -62,6 +63,7 @@ def split(request: Request, out: Annotated[Path, typer.Option(help="CSV file to 
     from anomalybench.core.files import write_text
     from anomalybench.report.files import csv_text
 
+    _check_named(request, "split --out FILE")
     session = Session(request, external.choice("split"))
     if session.suite.understood:
         console.remark(f"--data is read as {session.suite.understood}")
@@ -69,12 +71,26 @@ def split(request: Request, out: Annotated[Path, typer.Option(help="CSV file to 
     for job in session.suite.jobs:
         parts = session.tables.get(job.dataset, job.category).split(job)
         rows += [
-            (item.path, part, item.label, item.defect, item.category, job.seed, job.fold)
+            (_harmless(item.path), part, item.label, item.defect, item.category, job.seed, job.fold)
             for part in ("train", "calibration", "test")
             for item in getattr(parts, part)
         ]
     write_text(out, csv_text(pd.DataFrame(rows, columns=_COLUMNS)), "--out FILE")
     console.print_files([out])
+
+
+def _check_named(request: Request, command: str) -> None:
+    from anomalybench.core.errors import UsageError
+
+    if request.dataset is None and request.data is None:
+        raise UsageError(
+            f"data {command}: name the images by DATASET or --data DIR, as in anomalybench data {command} --data DIR."
+        )
+
+
+def _harmless(path: str) -> str:
+    """A path that no spreadsheet takes for a formula, and that still names the file."""
+    return f"./{path}" if path.startswith(("=", "+", "-", "@")) else path
 
 
 def _place(root: Path) -> str:

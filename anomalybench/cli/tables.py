@@ -33,9 +33,8 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
         raise StoreError(f"{results} holds no results{f' of {suite}' if suite else ''}. Run some first.")
     made = outputs.write_tables(name, found, store, keep=suite is not None)
     console.print_leaderboard(made.tables.leaderboard, made.tables.by_category)
-    for remark in (report.remark_on_images(found), *(remarks.left_out(store) if suite is None else [])):
-        if remark:
-            console.warn(remark)
+    for remark in filter(None, (report.remark_on_images(found), *(remarks.left_out(store) if suite is None else []))):
+        console.warn(remark)
     if missing:
         console.remark(f"{missing} of the suite's jobs have not been run.")
     console.print_files(made.files)
@@ -76,13 +75,16 @@ def compare(
 
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """
+    from anomalybench.bench.store import results_of
+    from anomalybench.report import leaderboard as report
     from anomalybench.report import remarks, verdicts
 
     store = existing(results)
     found = verdicts.grounds(store, dataset, protocol, methods or [], metric)
     for ground in found:
         console.print_ground(ground)
-    for remark in remarks.left_out(store):
+    there = [result for record in store.records() for result in results_of(record)]
+    for remark in filter(None, (report.remark_on_images(there), *remarks.left_out(store))):
         console.warn(remark)
     console.print_files([file for ground in found for file in verdicts.draw(ground, results)])
 

@@ -59,7 +59,7 @@ class F1:
 class Fpr:
     """False-alarm rate of at most q on average: the lowest normal calibration score that keeps the promise.
 
-    See `_conformal`.
+    Conformal: true on average for any distribution of scores (Vovk et al. 2005).
     """
 
     name: ClassVar[str] = "fpr"
@@ -75,7 +75,7 @@ class Fpr:
 class NormalQuantile:
     """The q-quantile of normal scores, such that at least a share q of new normal images lies below it on average.
 
-    See `_conformal`.
+    Conformal: true on average for any distribution of scores (Vovk et al. 2005).
     """
 
     name: ClassVar[str] = "normal_quantile"

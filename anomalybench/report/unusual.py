@@ -17,12 +17,14 @@ class Unusual(NamedTuple):
         category: Dataset and category.
         method: The method that scored them.
         n_tested: How many test images it scored.
+        n_images: How many images the category has.
         images: Columns path, score and flagged (above the threshold), most unusual first.
     """
 
     category: str
     method: str
     n_tested: int
+    n_images: int
     images: pd.DataFrame
 
 
@@ -51,14 +53,13 @@ def unusual(results: Sequence[Result], store: Store, most: int = 5) -> list[Unus
         scored = pd.concat([_tested(one, store) for one in there if one.record.job.method.name == method])
         images = scored.sort_values("excess", ascending=False, kind="stable").drop_duplicates("path")
         rows = images.head(most)[["path", "score", "flagged"]].reset_index(drop=True)
-        found.append(Unusual(category, method, len(images), rows))
+        found.append(Unusual(category, method, len(images), there[0].record.counts.images, rows))
     return found
 
 
 def _tested(result: Result, store: Store) -> pd.DataFrame:
     """Test images with their scores; those of different fits are compared by how far they exceed the threshold."""
-    assert result.measurement is not None
     scores = store.scores(result.record)
     tested = scores[scores["split"] == "test"]
-    excess = tested["score"] - result.measurement.threshold
+    excess = tested["score"] - (result.measurement.threshold if result.measurement else 0.0)
     return tested.assign(excess=excess, flagged=excess > 0)

@@ -94,7 +94,10 @@ def test_values_that_are_no_plain_yaml_are_refused(run, value, reason):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("methods: !!python/object/apply:os.system ['touch {mark}']\ndatasets: [synthetic]", "tags, as in !!str, are not read"),
+        (
+            "methods: !!python/object/apply:os.system ['touch {mark}']\ndatasets: [synthetic]",
+            "tags, as in !!str, are not read",
+        ),
         ("methods: [unclosed", "not plain YAML"),
         ("", "valid dictionary"),
         ("just words", "valid dictionary"),

@@ -83,12 +83,25 @@ def test_groups_stay_in_one_part_and_what_does_not_match_stands_alone(split):
         (["mvtec_ad", "--seeds", "x"], "--seeds x"),
         (["mvtec_ad", "--set", "kfold.k=3"], "'kfold'"),
         (["mvtec_ad", "--data", "/no/such"], "/no/such does not exist"),
-        (["mvtec_ad", "--out", "/no/such/split.csv"], "/no/such/split.csv: cannot be written"),
+        (["mvtec_ad", "--out", "{file}/split.csv"], "file/split.csv: cannot be written"),
         (["mvtec_ad", "--out", "/"], "cannot be written"),
-        ([], "DATASET"),
     ],
 )
 def test_slips_are_refused_and_nothing_is_written(cli, images, tmp_path, arguments, words):
     out = tmp_path / "split.csv"
+    (tmp_path / "file").write_text("in the way")
+    arguments = [word.format(file=tmp_path / "file") for word in arguments]
     cli("data", "split", "--data", images, "--out", out, *arguments).assert_refused(words)
+    assert not out.exists()
+
+
+def test_without_a_dataset_the_folder_is_recognised_or_must_be_named(cli, images, tmp_path):
+    out = tmp_path / "split.csv"
+    result = cli("data", "split", "--data", images, "--out", out)
+    assert result.exit_code == 0, result.text
+    assert "--data is read as folders with train and test in them" in result.text
+    assert pd.read_csv(out)["path"].nunique() == 50
+    out.unlink()
+    cli("data", "split", "--out", out).assert_refused("DATASET or --data DIR")
+    cli("data", "check", "--results", tmp_path).assert_refused("DATASET or --data DIR")
     assert not out.exists()

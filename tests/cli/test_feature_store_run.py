@@ -23,8 +23,8 @@ def run(cli, tmp_path, monkeypatch):
     def call(method, folder, *more):
         values = [*SMALL, *CASES[method], f"{method}.backbone=random@timm:resnet18"]
         options = [word for value in values for word in ("--set", value)]
-        result = cli("run", "--methods", method, "--no-floors", "--dataset", "synthetic", "--categories", "tablet", *options,
-                     "--results", tmp_path / folder, *more)  # fmt: skip
+        result = cli("run", "--methods", method, "--no-floors", "--dataset", "synthetic", "--categories", "tablet",
+                     *options, "--results", tmp_path / folder, *more)  # fmt: skip
         assert result.exit_code == 0, result.text
         return tmp_path / folder
 

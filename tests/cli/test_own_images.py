@@ -116,7 +116,9 @@ def test_own_images_cannot_take_the_name_of_a_suite(on, parts, tmp_path, results
     on(parts, "--name", name).assert_refused(f"--name {name}", "Take another name")
     parts.rename(tmp_path / name)
     assert on(tmp_path / name, "--no-floors").exit_code == 0
-    names = [file.name.removesuffix("_by_category.csv") for file in (results / "leaderboards").glob("*_by_category.csv")]
+    names = [
+        file.name.removesuffix("_by_category.csv") for file in (results / "leaderboards").glob("*_by_category.csv")
+    ]
     assert len(names) == 1
     assert names[0] != name in names[0]
 
@@ -211,7 +213,7 @@ def test_with_only_good_images_the_most_unusual_are_shown(run, tmp_path, results
     assert [float(row[1]) for row in rows] == pytest.approx(list(scores["score"][:5]), abs=0.001)
     assert {row[0] for row in rows} <= set(scores["path"])
     assert {row[2] for row in rows} <= {"yes", "no"}
-    assert f"{len(scores)} images were tested" in result.text
+    assert f"{len(scores)} of 40 were tested; --protocol kfold tests all" in result.text
 
 
 def test_with_only_good_images_kfold_looks_at_all_of_them(run, tmp_path):
@@ -219,7 +221,7 @@ def test_with_only_good_images_kfold_looks_at_all_of_them(run, tmp_path):
     Image.new("RGB", (16, 16), (250, 250, 250)).save(data / "good" / "07.png")
     result = run("--data", data, "--methods", "brightest", "--protocol", "kfold", "--no-floors")
     assert result.exit_code == 0, result.text
-    assert "40 images were tested" in result.text
+    assert "All 40 images were tested" in result.text
     rows = [line.split()[0] for line in result.stdout.splitlines() if line.strip().startswith("good/")]
     assert rows[0] == "good/07.png"
     assert len(rows) == len(set(rows)) == 5
@@ -287,3 +289,21 @@ def test_measure_gives_the_same_tables_again(on, cli, parts, results):
         assert "measured again: 4 results, none of them fitted" in result.text
     assert [file.read_text() for file in files] == before
     cli("measure", "other", "--results", results).assert_refused("unknown suite or run 'other'", "mine")
+
+
+def test_defect_types_are_shown_under_the_folders_name(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    data = make(tmp_path / "widgets", good=24, bent=10, scratched=10)
+    result = run("--data", data, "--methods", "brightest", "--protocol", "unseen_defect", "--no-floors")
+    assert result.exit_code == 0, result.text
+    assert "Judged right by defect type: widgets, unseen_defect" in result.stdout.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.split()}
+    for defect in ("bent", "scratched", "good"):
+        assert 0 <= float(rows[defect][0]) <= 1
+
+
+def test_the_jobs_of_a_dry_run_have_the_ids_that_the_run_prints(on, parts):
+    listed = [line.split()[0] for line in on(parts, "--dry-run").stdout.splitlines() if " parts " in line]
+    printed = [line.split()[0] for line in on(parts).stdout.splitlines() if ": ok in " in line]
+    assert listed == printed
+    assert len(printed) == 4

@@ -28,7 +28,7 @@ def opened(monkeypatch):
 
 def test_a_run_writes_its_page_and_names_it(ran, report, tmp_path, opened):
     result = ran("--open")
-    file = tmp_path / "results" / "reports" / "images.html"
+    file = tmp_path / "results" / "reports" / f"{tmp_path.name}-images.html"
     assert result.exit_code == 0
     assert f"written: {file}" in result.text
     assert opened == [file.as_uri()]
@@ -51,7 +51,7 @@ def test_images_of_the_reader_come_only_from_the_folder_that_is_named(ran, repor
     ran()
     file = tmp_path / "results" / "reports" / "all.html"
     for record in tmp_path.glob("results/runs/*/*/*/*/record.json"):
-        record.write_text(re.sub(r'("platform": ?")', r"\1Other", record.read_text()))
+        record.write_text(re.sub(r'("host": ?")', r"\1other", record.read_text()))
     report()
     assert '"thumb"' not in file.read_text()
     report("--data", images)
@@ -74,10 +74,12 @@ def test_report_takes_jobs_suites_and_a_file(ran, report, tmp_path, opened):
 
 
 def test_what_cannot_be_reported_is_said(ran, report, tmp_path):
+    report().assert_refused(tmp_path / "results", "does not exist")
+    (tmp_path / "results").mkdir()
     report().assert_refused("holds no job", "Run some first")
     ran()
     report("nothing-like-it").assert_refused("nothing-like-it")
-    report("").assert_refused("unknown suite or job")
+    report("").assert_refused("unknown suite or run")
     report("smoke").assert_refused("holds no job of these")
     (tmp_path / "file").write_text("")
     report("--out", tmp_path / "file" / "x.html").assert_refused("--out FILE")
@@ -86,12 +88,12 @@ def test_what_cannot_be_reported_is_said(ran, report, tmp_path):
 def test_a_failed_job_is_on_the_page(run, images, make_plugin, tmp_path):
     make_plugin(methods={"broken": BROKEN})
     assert run("--dataset", "mvtec_ad", "--data", images, "--methods", "broken,brightest").exit_code == 1
-    text = (tmp_path / "results" / "reports" / "images.html").read_text()
+    text = (tmp_path / "results" / "reports" / f"{tmp_path.name}-images.html").read_text()
     assert "no \\u003cb\\u003eluck" in text
 
 
 def test_a_page_that_fails_spoils_no_run(ran, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise ValueError("no paper")
 
     monkeypatch.setattr(page, "write", fail)

@@ -149,9 +149,10 @@ def test_force_runs_everything_again_and_gives_the_same(slow, cli, tmp_path):
 def test_other_parameters_and_seeds_are_other_jobs(slow, cli, tmp_path):
     call = partial(cli, "run", *RUN[:-2], "--results", tmp_path, "--set", "slow.pause=0")
     assert "done before" not in call("--seeds", "0").text
-    for change in (["--seeds", "1"], ["--threshold", "fpr"], ["--protocol", "standard"], ["--set", "pooled.train=0.5"]):
+    for change in (["--seeds", "1"], ["--protocol", "standard"], ["--set", "pooled.train=0.5"]):
         assert "done before" not in call(*change).text
     assert call("--seeds", "0").text.count("done before") == 1
+    assert "0 to fit, 1 only to measure, 0 done." in call("--seeds", "0", "--threshold", "fpr").text
 
 
 def test_changed_data_make_their_category_run_again(run, images):

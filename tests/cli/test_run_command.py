@@ -78,7 +78,14 @@ def test_a_file_as_data_is_called_a_file(run, images):
 
 
 def test_results_that_are_nowhere_are_named(cli, tmp_path):
-    for command in (["compare"], ["leaderboard"], ["report"], ["figures"], ["measure"], ["reference", "check", "smoke"]):
+    for command in (
+        ["compare"],
+        ["leaderboard"],
+        ["report"],
+        ["figures"],
+        ["measure"],
+        ["reference", "check", "smoke"],
+    ):
         result = cli(*command, "--results", tmp_path / "nowhere")
         result.assert_refused(tmp_path / "nowhere", "does not exist", "--results DIR")
     assert not (tmp_path / "nowhere").exists()
@@ -137,9 +144,9 @@ def test_python_shows_progress_where_it_is_asked_for(tmp_path, capsys):
 
 
 def test_python_refuses_options_that_do_not_exist_with_the_nearest(tmp_path):
-    with pytest.raises(anomalybench.core.errors.UsageError, match="Did you mean 'methods'?"):
+    with pytest.raises(anomalybench.core.errors.UsageError, match=r"Did you mean 'methods'\?"):
         anomalybench.run(method="cam", results=tmp_path)
-    with pytest.raises(anomalybench.core.errors.UsageError, match="workers='many': .*valid integer"):
+    with pytest.raises(anomalybench.core.errors.UsageError, match=r"workers='many': .*valid integer"):
         anomalybench.run(workers="many", results=tmp_path)
 
 

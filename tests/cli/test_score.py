@@ -144,18 +144,19 @@ def test_the_same_scores_and_maps_get_the_same_numbers(cli, ran, photos, tmp_pat
         assert "score" in other.environment["command"]
 
 
-def test_every_leaderboard_holds_the_tool_with_equal_numbers(cli, ran, tmp_path):
+def test_every_leaderboard_holds_the_tool_with_equal_numbers(cli, ran, photos, tmp_path):
+    name = f"{photos.parent.name}-photos"
     file = written(ran, tmp_path / "scores.csv")
     folder = export(ran, tmp_path / "maps", ".npy")
     result = cli("score", file, *ON, "--name", "tool", "--maps", folder, "--learns-from", "nothing",
                  "--results", tmp_path)  # fmt: skip
     assert "external:tool" in result.stdout
-    equal_tables(tmp_path, "photos")
-    (tmp_path / "leaderboards" / "photos.csv").unlink()
+    equal_tables(tmp_path, name)
+    (tmp_path / "leaderboards" / f"{name}.csv").unlink()
     again = cli("run", "--methods", "grey", "--no-floors", *ON, "--results", tmp_path)
     assert again.text.count("done before") == 8
     assert "external:tool" in again.stdout
-    equal_tables(tmp_path, "photos")
+    equal_tables(tmp_path, name)
     assert cli("leaderboard", "--results", tmp_path).exit_code == 0
     equal_tables(tmp_path, "all")
 
@@ -179,7 +180,8 @@ def test_a_leaderboard_of_other_splits_or_thresholds_leaves_the_tool_out(cli, ra
     file = written(ran, tmp_path / "scores.csv")
     assert cli("score", file, *ON, "--name", "tool", "--results", tmp_path).exit_code == 0
     for change in (["--set", "kfold.calibration=0.4"], ["--seeds", "3"], ["--threshold", "fpr"]):
-        result = cli("run", "--methods", "grey", "--no-floors", *ON, *change, "--results", tmp_path)
+        named = ["--name", f"with {change[1]}"]  # under the same name the tool's rows would be kept, apart
+        result = cli("run", "--methods", "grey", "--no-floors", *ON, *change, *named, "--results", tmp_path)
         assert result.exit_code == 0
         assert "external:tool" not in result.stdout, change
 

@@ -127,7 +127,8 @@ def test_results_that_cannot_be_written_are_refused(score, tmp_path):
 def broken(kind, file):
     arrays = {
         "three channels": np.zeros((4, 4, 3)), "one number": np.zeros(()), "nothing": np.zeros((0, 4)),
-        "infinite": np.full((4, 4), np.inf), "NaN": np.full((4, 4), np.nan), "complex": np.zeros((4, 4), complex), "text": np.full((4, 4), "a"), "pickled": np.full((4, 4), {1}),
+        "infinite": np.full((4, 4), np.inf), "NaN": np.full((4, 4), np.nan),
+        "complex": np.zeros((4, 4), complex), "text": np.full((4, 4), "a"), "pickled": np.full((4, 4), {1}),
     }  # fmt: skip
     if kind in arrays:
         np.save(file, arrays[kind], allow_pickle=True)
