@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -55,6 +56,26 @@ def test_methods_import_from_lower_floors_and_from_shared_siblings(file):
             assert floors[2].startswith("_"), f"{name}: methods share only files with a leading underscore"
 
 
+def module(file):
+    """A file's full name as it is installed, where methods lie inside the package."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if parts[0] == "anomalybench" else ("anomalybench", *parts)).removesuffix(".__init__")
+
+
+def drawn(files):
+    """Which modules each module imports, by name: inside functions and for the type checker alone, too."""
+    modules = {module(file): file for file in files}
+    named_or_above = {name: [name, name.rpartition(".")[0]] for file in files for name in imported(file)}
+    homes = {name: next((one for one in both if one in modules), None) for name, both in named_or_above.items()}
+    return {one: {homes[name] for name in imported(file)} - {None} for one, file in modules.items()}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = drawn([file for file in FILES if not named(file).startswith("tests/")])
+    assert "anomalybench.core.method" in graph["anomalybench.methods.efficientad"]
+    TopologicalSorter(graph).prepare()  # CycleError names the modules of a circle
+
+
 def test_what_is_imported_is_declared():
     """Also what comes along with something else today, as markupsafe with jinja2."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -92,8 +113,8 @@ def test_files_and_functions_are_short(file):
 
 
 def test_core_and_cli_load_no_torch():
-    core = (ROOT / "anomalybench" / "core").glob("*.py")
-    modules = ["anomalybench", "anomalybench.cli", *sorted(f"anomalybench.core.{file.stem}" for file in core)]
+    core = (ROOT / "anomalybench" / "core").rglob("*.py")
+    modules = ["anomalybench", "anomalybench.cli", *sorted(map(module, core))]
     code = (
         "import importlib, sys\n"
         f"for name in {modules!r}:\n"
