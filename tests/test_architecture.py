@@ -76,22 +76,45 @@ def test_no_module_imports_itself_by_way_of_others():
     TopologicalSorter(graph).prepare()  # CycleError names the modules of a circle
 
 
-def test_what_is_imported_is_declared():
-    """Also what comes along with something else today, as markupsafe with jinja2."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {
-        re.match(r"[\w-]+", line)[0].lower()
-        for lines in (project["dependencies"], *project["optional-dependencies"].values())
-        for line in lines
-    }
-    packages = packages_distributions()
-    missing = set()
-    for file in FILES:
+def declared(lines):
+    """Names of the packages in a list of requirements."""
+    return {re.match(r"[\w-]+", line)[0].lower() for line in lines}
+
+
+def packages_in(files):
+    """Packages that the files import, wherever in them, with one of the files."""
+    known, found = packages_distributions(), {}
+    for file in files:
         for top in {name.partition(".")[0] for name in imported(file)} - {"anomalybench", *sys.stdlib_module_names}:
-            names = {package.lower().replace("_", "-") for package in packages.get(top, ())}
-            if names and not names & declared:
-                missing.add(f"{top} in {named(file)}")
-    assert not missing
+            found |= {name.lower().replace("_", "-"): named(file) for name in known.get(top, ())}
+    return found
+
+
+def test_what_is_imported_is_declared():
+    """Also what comes along with something else today, as markupsafe with jinja2; and nothing else is declared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core, extras = declared(project["dependencies"]), project["optional-dependencies"]
+    users = declared(line for name, lines in extras.items() if name != "dev" for line in lines)
+    ours = [file for file in FILES if not named(file).startswith("tests/")]
+    assert set(packages_in(ours)) - core - users == set()
+    assert set(packages_in(FILES)) - core - users - declared(extras["dev"]) == set()
+    assert core <= set(packages_in(ours))
+
+
+def test_the_core_is_imported_without_any_extra():
+    """What an extra brings is imported inside the functions that need it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        top
+        for top, names in packages_distributions().items()
+        if not declared(names) & declared(project["dependencies"])
+    }
+    for file in (file for file in FILES if not named(file).startswith("tests/")):
+        for node in parsed(file).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                used = {name.partition(".")[0] for name in names} & extras - {"anomalybench", *sys.stdlib_module_names}
+                assert not used, f"{named(file)} needs {used}"
 
 
 def length(function):
