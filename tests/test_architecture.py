@@ -146,3 +146,17 @@ def test_core_and_cli_load_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["list", "methods"]], ids=" ".join)
+def test_help_and_lists_load_no_torch(arguments):
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"  # importing it is an error
+        f"sys.argv = ['anomalybench', *{arguments!r}]\n"
+        "from anomalybench.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
