@@ -18,6 +18,7 @@ from anomalybench.core import registry
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared" / "data"
+_NO_IMAGES = "the real images are not in"
 _numbers = itertools.count()
 
 
@@ -45,6 +46,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (item.path.name != "test_quickstart.py", item.get_closest_marker("slow") is None))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Tests on real images that were skipped, by name: what they would have shown was not shown."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if _NO_IMAGES in str(report.longrepr)]
+    if not skipped:
+        return
+    terminalreporter.section("skipped for want of real images")
+    terminalreporter.line(f"{_NO_IMAGES} {SHARED}")
+    for report in skipped:
+        terminalreporter.line(report.nodeid)
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     """No settings of the user's own, and text that is not wrapped."""
@@ -57,7 +69,7 @@ def environment(monkeypatch):
 def data():
     """Folder of real images, which are not part of the project."""
     if not SHARED.is_dir():
-        pytest.skip(f"the real images are not at {SHARED}")
+        pytest.skip(f"{_NO_IMAGES} {SHARED}")
     return SHARED
 
 
@@ -155,14 +167,16 @@ def draw(file, value):
 def make_plugin(on_path, tmp_path):
     """Installs a package with the given plugin files, as `make_plugin(methods={"name": "source"})`; returns its name.
 
+    Other kinds: `datasets` and `protocols`.
+
     Every package has a name of its own, since Python imports a module only once per process.
     """
 
-    def make(methods=None, datasets=None, package=None):
+    def make(package=None, **plugins):
         package = package or f"plugin{next(_numbers)}"
         home = tmp_path / f"site-{package}"
         points = []
-        for kind, sources in (("methods", methods or {}), ("datasets", datasets or {})):
+        for kind, sources in plugins.items():
             folder = home / package / kind
             folder.mkdir(parents=True)
             for name, source in {"__init__": "", **sources}.items():

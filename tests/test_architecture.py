@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -55,22 +56,65 @@ def test_methods_import_from_lower_floors_and_from_shared_siblings(file):
             assert floors[2].startswith("_"), f"{name}: methods share only files with a leading underscore"
 
 
-def test_what_is_imported_is_declared():
-    """Also what comes along with something else today, as markupsafe with jinja2."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {
-        re.match(r"[\w-]+", line)[0].lower()
-        for lines in (project["dependencies"], *project["optional-dependencies"].values())
-        for line in lines
-    }
-    packages = packages_distributions()
-    missing = set()
-    for file in FILES:
+def module(file):
+    """A file's full name as it is installed, where methods lie inside the package."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if parts[0] == "anomalybench" else ("anomalybench", *parts)).removesuffix(".__init__")
+
+
+def drawn(files):
+    """Which modules each module imports, by name: inside functions and for the type checker alone, too."""
+    modules = {module(file): file for file in files}
+    named_or_above = {name: [name, name.rpartition(".")[0]] for file in files for name in imported(file)}
+    homes = {name: next((one for one in both if one in modules), None) for name, both in named_or_above.items()}
+    return {one: {homes[name] for name in imported(file)} - {None} for one, file in modules.items()}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = drawn([file for file in FILES if not named(file).startswith("tests/")])
+    assert "anomalybench.core.method" in graph["anomalybench.methods.efficientad"]
+    TopologicalSorter(graph).prepare()  # CycleError names the modules of a circle
+
+
+def declared(lines):
+    """Names of the packages in a list of requirements."""
+    return {re.match(r"[\w-]+", line)[0].lower() for line in lines}
+
+
+def packages_in(files):
+    """Packages that the files import, wherever in them, with one of the files."""
+    known, found = packages_distributions(), {}
+    for file in files:
         for top in {name.partition(".")[0] for name in imported(file)} - {"anomalybench", *sys.stdlib_module_names}:
-            names = {package.lower().replace("_", "-") for package in packages.get(top, ())}
-            if names and not names & declared:
-                missing.add(f"{top} in {named(file)}")
-    assert not missing
+            found |= {name.lower().replace("_", "-"): named(file) for name in known.get(top, ())}
+    return found
+
+
+def test_what_is_imported_is_declared():
+    """Also what comes along with something else today, as markupsafe with jinja2; and nothing else is declared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core, extras = declared(project["dependencies"]), project["optional-dependencies"]
+    users = declared(line for name, lines in extras.items() if name != "dev" for line in lines)
+    ours = [file for file in FILES if not named(file).startswith("tests/")]
+    assert set(packages_in(ours)) - core - users == set()
+    assert set(packages_in(FILES)) - core - users - declared(extras["dev"]) == set()
+    assert core <= set(packages_in(ours))
+
+
+def test_the_core_is_imported_without_any_extra():
+    """What an extra brings is imported inside the functions that need it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        top
+        for top, names in packages_distributions().items()
+        if not declared(names) & declared(project["dependencies"])
+    }
+    for file in (file for file in FILES if not named(file).startswith("tests/")):
+        for node in parsed(file).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                used = {name.partition(".")[0] for name in names} & extras - {"anomalybench", *sys.stdlib_module_names}
+                assert not used, f"{named(file)} needs {used}"
 
 
 def length(function):
@@ -92,8 +136,8 @@ def test_files_and_functions_are_short(file):
 
 
 def test_core_and_cli_load_no_torch():
-    core = (ROOT / "anomalybench" / "core").glob("*.py")
-    modules = ["anomalybench", "anomalybench.cli", *sorted(f"anomalybench.core.{file.stem}" for file in core)]
+    core = (ROOT / "anomalybench" / "core").rglob("*.py")
+    modules = ["anomalybench", "anomalybench.cli", *sorted(map(module, core))]
     code = (
         "import importlib, sys\n"
         f"for name in {modules!r}:\n"
@@ -102,3 +146,17 @@ def test_core_and_cli_load_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["list", "methods"]], ids=" ".join)
+def test_help_and_lists_load_no_torch(arguments):
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"  # importing it is an error
+        f"sys.argv = ['anomalybench', *{arguments!r}]\n"
+        "from anomalybench.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

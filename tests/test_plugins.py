@@ -89,6 +89,62 @@ def test_an_installed_plugin_keeps_the_contracts(acme):
     check_dataset(parameters.build(registry.dataset("stripes"), "stripes", {"n": 5}))
 
 
+PROTOCOL = '''
+"""Every n-th image is tested: a protocol of a third party."""
+from dataclasses import dataclass
+from typing import Annotated
+from pydantic import Field
+from anomalybench.core.protocol import Protocol, Split
+
+@dataclass(frozen=True)
+class EveryNth(Protocol):
+    """One split for each of n places."""
+    n: Annotated[int, Field(ge=3, description="images from one test image to the next")] = 4
+
+    def folds(self, items):
+        return [str(i) for i in range(self.n)]
+
+    def split(self, items, seed, fold):
+        units = sorted(items, key=lambda item: item.path)
+        parts = [tuple(units[(int(fold) + i) % self.n :: self.n]) for i in range(self.n)]
+        return Split(tuple(item for part in parts[2:] for item in part), parts[1], parts[0])
+'''
+DRAWN = ["synthetic", "--categories", "disc", "--set", "synthetic.n_normal=12", "--set", "synthetic.n_anomalous=12"]
+
+
+@pytest.mark.parametrize(("options", "n"), [([], 4), (["--set", "every_nth.n=3"], 3)])
+def test_a_protocol_of_a_third_party_is_run_by_its_name(acme, make_plugin, cli, tmp_path, options, n):
+    make_plugin(protocols={"every_nth": PROTOCOL})
+    what = ["--methods", "brightest", "--no-floors", "--protocol", "every_nth", *options]
+    result = cli("run", *what, "--dataset", *DRAWN, "--results", tmp_path)
+    assert result.exit_code == 0, result.text
+    jobs = pd.read_csv(tmp_path / "leaderboards" / "synthetic_by_category.csv")
+    assert list(jobs["fold"]) == list(range(n))
+    assert set(jobs["protocol"]) == {"every_nth"}
+    assert jobs["n_test"].sum() == 24, "each image is tested once"
+    assert "every_nth" in (tmp_path / "reports" / "synthetic.html").read_text()
+
+
+def test_a_protocol_of_a_third_party_is_listed_shown_and_splits_data(make_plugin, cli, tmp_path):
+    make_plugin(protocols={"every_nth": PROTOCOL})
+    assert {"every_nth", "pooled"} <= set(cli("list", "protocols").stdout.split())
+    assert "every_nth.n" in cli("show", "every_nth").stdout
+    out = tmp_path / "split.csv"
+    result = cli("data", "split", *DRAWN, "--protocol", "every_nth", "--out", out)
+    assert result.exit_code == 0, result.text
+    assert pd.read_csv(out).groupby(["fold", "split"]).size().to_dict() == {
+        (fold, part): count for fold in range(4) for part, count in (("train", 12), ("calibration", 6), ("test", 6))
+    }
+
+
+@pytest.mark.parametrize(
+    "options", [["--protocol", "every_mth"], ["--protocol", "every_nth", "--set", "every_nth.n=2"]]
+)
+def test_slips_in_a_protocol_of_a_third_party_are_named(make_plugin, cli, options):
+    make_plugin(protocols={"every_nth": PROTOCOL})
+    cli("run", "--methods", "random", "--dataset", *DRAWN, *options, "--dry-run").assert_refused("every_nth")
+
+
 def test_a_name_used_twice_is_refused(make_plugin, cli):
     package = make_plugin(methods={"cam": plugin()})
     result = cli("list", "methods")

@@ -1,8 +1,8 @@
 """What is wrong with the images of a category before anything is trained: broken files, duplicates, bad masks.
 
-Everything is listed, not only the first fault. Duplicates matter most: every protocol but `standard` pools all images
-whatever the dataset's own split says, so that two images of one object end up in train and test, unless they share a
-`group`. `inspection.near_duplicates` says how near duplicates are told from look-alikes, and what was measured.
+Everything is listed, not only the first fault. Duplicates matter most: most protocols pool all images whatever the
+dataset's own split says, so that two images of one object end up in train and test, unless they share a `group`.
+`inspection.near_duplicates` says how near duplicates are told from look-alikes, and what was measured.
 """
 
 import hashlib

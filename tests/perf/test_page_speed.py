@@ -32,7 +32,7 @@ def test_page(benchmark, shape, tmp_path):
     if benchmark.disabled:
         pytest.skip("a benchmark: run with --benchmark-only")
     store, file = stored(tmp_path, *shape), tmp_path / "page.html"
-    records = list(store.records())
-    benchmark.pedantic(page.write, ("toy", records, store, file), rounds=1)
+    results = made.results(store)
+    benchmark.pedantic(page.write, ("toy", results, store, file), rounds=1)
     assert benchmark.stats["max"] < 20
     assert file.stat().st_size < 15e6

@@ -280,18 +280,8 @@ def test_trouble_becomes_a_note_of_the_record(cli, tmp_path, monkeypatch):
     (tmp_path / "results" / "work" / "features").write_text("a file where the store's folder should be")
     small = ["--categories", "tablet", "--set", "synthetic.n_normal=8", "--set", "synthetic.n_anomalous=4"]
     tiny = ["--set", "deep_knn.backbone=random@timm:resnet18", "--set", "deep_knn.size=32"]
-    result = cli(
-        "run",
-        "--no-floors",
-        "--methods",
-        "deep_knn",
-        "--dataset",
-        "synthetic",
-        *small,
-        *tiny,
-        "--results",
-        tmp_path / "results",
-    )
+    what = ["--methods", "deep_knn", "--no-floors", "--dataset", "synthetic", *small, *tiny]
+    result = cli("run", *what, "--results", tmp_path / "results")
     assert result.exit_code == 0, result.text
     (record,) = (tmp_path / "results").rglob("record.json")
     assert any("stopped writing" in note for note in json.loads(record.read_text())["notes"])
