@@ -21,7 +21,7 @@ from pydantic import Field
 from anomalybench.core.dataset import ANOMALOUS, GOOD, Item
 
 Unit = tuple[Item, ...]
-"""The items of one group: never torn apart."""
+"""The items of one group: always in the same part."""
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 

@@ -6,7 +6,7 @@ TERMS = {
     "floor": "A trivial method (random, brightness, pixel_knn). A method that is worth its cost does better.",
     "fold": "One of several splits of the same images; each fold tests on other images or on other defect types.",
     "interval": "Other test images would give another number; 95 % of such intervals hold the true one.",
-    "job": "One method, fitted and tested on one category with one split and one seed.",
+    "job": "One fit: a method on one category with one split and one seed. Thresholds and metrics are measured on it.",
     "not above a floor": "It is not shown that the method does better, by ROC AUC, than each floor on these images.",
     "oracle": "The best threshold, picked on the test images themselves. It shows what was possible; it is no result.",
     "protocol": "The rule by which the images become train, calibration and test parts.",
