@@ -41,9 +41,9 @@ def job_columns() -> list[str]:
     """Columns of the table of jobs."""
     return [
         "method", "supervision", "dataset", "category", "protocol", "seed", "fold", "status", "n_train_normal",
-        "n_train_anomalous", "n_calibration", "n_test", "n_test_normal", "n_test_anomalous", "threshold", "threshold_rule", *catalogue.METRICS,
-        *_limits(catalogue.names(has_interval=True)), "accuracy_by_defect", *_COSTS, "peak_memory_mb", "total_s",
-        "published", "notes", "positive", "fingerprint", "job", "error",
+        "n_train_anomalous", "n_calibration", "n_test", "n_test_normal", "n_test_anomalous", "threshold",
+        "threshold_rule", *catalogue.METRICS, *_limits(catalogue.names(has_interval=True)), "accuracy_by_defect",
+        *_COSTS, "peak_memory_mb", "total_s", "published", "notes", "positive", "fingerprint", "job", "error",
     ]  # fmt: skip
 
 
@@ -115,11 +115,12 @@ def other_images(results: Sequence[Result]) -> dict[str, str]:
     for result in results:
         record = result.record
         now = record.environment.get("date", ""), record.fingerprint
-        latest[_category(result)] = max(latest.get(_category(result), now), now)
+        if record.fingerprint:  # a job may fail before its images are known
+            latest[_category(result)] = max(latest.get(_category(result), now), now)
     return {
         result.id: f" (images {result.record.fingerprint[:8]})"
         for result in results
-        if latest[_category(result)][1] != result.record.fingerprint
+        if result.record.fingerprint not in ("", latest.get(_category(result), ("", ""))[1])
     }
 
 

@@ -19,7 +19,8 @@ from anomalybench.core.record import Result
 from anomalybench.report import page_data
 from anomalybench.report.leaderboard import Tables
 
-_SCRIPTS = ("dom", "charts", "leaderboard", "overview", "job", "gallery", "viewer", "main")
+SECTIONS = ("leaderboard", "cost", "categories", "defects", "unfinished", "job", "gallery")
+"""Sections in their order: each is the two templates NAME.html and NAME.js. What they show comes from `page_data`."""
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
@@ -65,11 +66,14 @@ def render(title: str, data: str) -> str:
     )
     sources = environment.loader
     assert sources is not None
-    parts = [sources.get_source(environment, f"{name}.js")[0] for name in _SCRIPTS]
+    parts = [
+        sources.get_source(environment, f"{name}.js")[0] for name in ("dom", "charts", *SECTIONS, "viewer", "main")
+    ]
     script = "\n".join(['"use strict";', *parts])
     style = sources.get_source(environment, "page.css")[0]
     return environment.get_template("page.html.j2").render(
         title=title,
+        sections=SECTIONS,
         script=Markup(script),
         style=Markup(style),
         script_hash=_hash(script),

@@ -160,14 +160,15 @@ def _notices(pages: Sequence[JobPage], images: Sequence[Mapping[str, Any]]) -> l
     blind = [page for page in good if page.scores is None]
     if blind:
         said.append(
-            f"{_of(blind, good, 'job have')} no raw scores that this version can read, as records of an older one: "
-            f"histograms and images are left out (first: {blind[0].record.job}). Run them again."
+            f"{_of(blind, good, 'job have')} no raw scores that can be read: histograms and images are left out "
+            f"(first: {blind[0].record.job}). Run them again with --force."
         )
-    unsure = [page for page in good if page.result.measurement is None or not page.result.measurement.intervals]
+    rankable = [page for page in good if page.result.metrics.get(RANKING) is not None]
+    unsure = [page for page in rankable if page.result.measurement is None or not page.result.measurement.intervals]
     if unsure:
         said.append(
-            f"{_of(unsure, good, 'job have')} no intervals, as records of an older version: nothing is known of how "
-            f"sure the numbers are (first: {unsure[0].record.job}). Run them again."
+            f"{_of(unsure, good, 'job have')} no intervals: nothing is known of how sure the numbers are "
+            f"(first: {unsure[0].record.job}). Measure them again: anomalybench measure"
         )
     gone = [image["missing"] for image in images if "missing" in image and "thumb" not in image]
     if gone:

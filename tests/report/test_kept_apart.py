@@ -35,6 +35,12 @@ def test_results_on_other_images_are_rows_of_their_own(other):
     assert {job["dataset"] for job in data["jobs"]} == {"toy", old}
 
 
+def test_a_job_that_failed_before_its_images_were_known_is_a_row_of_its_category(store, put):
+    put(made.job("cam"))
+    store.put(made.Outcome(made.lost(made.job("fcdd"))))
+    assert set(leaderboard.build(made.results(store)).by_category["dataset"]) == {"toy"}
+
+
 def test_compare_never_mixes_images_and_says_which(other):
     found = {ground.dataset: ground for ground in verdicts.grounds(other, None, None, [], "auroc")}
     assert {name: [sorted((p.a, p.b)) for p in ground.pairs] for name, ground in found.items()} == {

@@ -80,5 +80,3 @@ def test_it_is_on_the_page(finished):
         assert len(row["intervals"][NAME]) == 2
     for job in data["jobs"]:
         assert any(NAME in [name for name, *_ in values] for _, values in job["card"])
-
-

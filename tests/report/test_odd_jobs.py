@@ -15,9 +15,7 @@ from anomalybench.report import figures, leaderboard, remarks, verdicts
 def huge(file, name):
     """An array of which the header claims 3 PiB."""
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        stream, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)}
-    )
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)})
     with zipfile.ZipFile(file, "w") as packed:
         packed.writestr(f"{name}.npy", stream.getvalue() + b"\0" * 64)
 

@@ -114,8 +114,8 @@ def test_the_slider_s_numbers_are_those_of_evaluate(tab, toy_store):
                 name,
                 threshold,
             )
-        assert tab.locator("[data-verdict=fp]").inner_text() == f"false positives {expected.fp}"
-        seen.add((expected.tp, expected.fp))
+        assert tab.locator("[data-verdict=fp]").inner_text() == f"false positives {expected['fp']}"
+        seen.add((expected["tp"], expected["fp"]))
     assert len(seen) == 5
     for name, value in (("calibrated", result.measurement.threshold), ("oracle", result.metrics["oracle_threshold"])):
         tab.locator(f"[data-jump={name}]").click()

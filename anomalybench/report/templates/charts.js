@@ -1,5 +1,7 @@
 /* Scales, axes and marks. */
 
+const chartWidth = (id) => Math.max(280, Math.min(900, $(id).clientWidth));
+
 function linear(low, high, from, to) {
   const scale = (value) => from + ((value - low) / (high - low || 1)) * (to - from);
   scale.ticks = () => {

@@ -8,6 +8,11 @@ const state = {
   job: null, threshold: null, verdict: "", defect: "", order: "", tiles: 0,
 };
 
+/* Sections as their scripts name them: `draw` after every change of a filter, `start` once; `ofWidth`: also when the
+   window's width changes. */
+const SECTIONS = [];
+const section = (functions) => SECTIONS.push(functions);
+
 const $ = (id) => document.getElementById(id);
 
 /* An element; children that are text become text nodes, so nothing in the data is ever read as markup. */

@@ -177,3 +177,5 @@ function card(job) {
       el("table", {}, el("tbody", {}, values.map(([name, value, limits]) => el("tr", {}, el("th", { scope: "row" }, name),
         el("td", {}, value, limits ? el("span", { class: "muted" }, ` (${limits})`) : null)))))))));
 }
+
+section({ draw: drawJob, ofWidth: true });

@@ -158,3 +158,8 @@ function drawLegend(found) {
     ...(found.some((row) => row.published.length) ? [entry("published", "published by others; never computed here")] : []),
     el("span", {}, "“tied with the best” and “not above a floor” are judged by ROC AUC"));
 }
+
+section({
+  start: () => $("more-columns").addEventListener("change", (event) => { state.moreColumns = event.target.checked; drawLeaderboard(); }),
+  draw: drawLeaderboard,
+});

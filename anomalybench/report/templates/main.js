@@ -2,11 +2,7 @@
 
 function drawAll() {
   drawFilters();
-  drawLeaderboard();
-  drawCost();
-  drawMatrix();
-  drawDefects();
-  drawJob();
+  for (const { draw } of SECTIONS) draw?.();
 }
 
 function about() {
@@ -29,22 +25,18 @@ function mostOf(values) {
 function start() {
   about();
   if (!DATA.jobs.length) return;
-  drawUnfinished();
-  $("defects").hidden = !DATA.defects.length;
-  const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
-  $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));
-  $("more-columns").addEventListener("change", (event) => { state.moreColumns = event.target.checked; drawLeaderboard(); });
+  for (const one of SECTIONS) one.start?.();
   const most = mostOf(DATA.jobs.map((job) => JSON.stringify([job.dataset, job.protocol])));
   [state.dataset, state.protocol] = JSON.parse(most);
   settle();
   drawAll();
+  const sections = [...document.querySelectorAll("main > section")].filter((section) => !section.hidden);
+  $("contents").replaceChildren(...sections.map((section) => el("li", {}, el("a", { href: `#${section.id}` }, section.querySelector("h2").firstChild.textContent.trim()))));
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return;
     width = innerWidth;
-    drawCost();
-    drawMatrix();
-    drawJob();
+    for (const { draw, ofWidth } of SECTIONS) if (ofWidth) draw();
   });
 }
 
