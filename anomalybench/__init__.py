@@ -52,7 +52,7 @@ def run(suite: str | None = None, *, progress: bool | None = None, **options: An
         anomalybench.core.errors.AnomalyBenchError: Names, parameters or data that do not fit; nothing was run.
     """
     from anomalybench.bench.session import Session
-    from anomalybench.report.outputs import write_tables
+    from anomalybench.report import outputs
 
     session = Session(Request.of({"suite": suite, **options}))
     shown = sys.stderr.isatty() if progress is None else progress
@@ -67,7 +67,10 @@ def run(suite: str | None = None, *, progress: bool | None = None, **options: An
     for reason in dict.fromkeys(str(item.record.error) for item in failed):
         jobs = [str(item.job) for item in failed if str(item.record.error) == reason]
         warnings.warn(f"{len(jobs)} of {len(finished)} jobs failed: {', '.join(jobs[:3])}: {reason}", stacklevel=2)
-    return write_tables(session.suite.name, session.results(finished), session.store).tables
+    results = session.results(finished)
+    tables = outputs.tables_of(results, session.store)
+    outputs.write(session.suite.name, tables, results, session.store)
+    return tables
 
 
 def _signature() -> inspect.Signature:

@@ -34,10 +34,10 @@ def measure(wanted: WantedArgument = None, data: DataOption = None, results: Res
     name = "_".join(Path(one).stem if one.endswith((".yaml", ".yml")) else one for one in wanted or ["all"])
     shown = {result.id for result in listed}
     found = [result for record in measured for result in results_of(record) if not wanted or result.id in shown]
-    made = outputs.write_tables(name, found, store, keep=False)
-    console.print_leaderboard(made.tables.leaderboard, made.tables.by_category)
+    tables = outputs.tables_of(found, store)
+    console.print_leaderboard(tables.leaderboard, tables.by_category)
     console.remark(f"measured again: {len(measured)} results, none of them fitted.")
-    console.print_files(made.files)
+    console.print_files(outputs.write(name, tables, found, store))
 
 
 def _measured(records: "list[Record]", store: "Store", data: Path | None) -> "list[Record]":

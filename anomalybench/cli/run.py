@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anomalybench.bench.executors import Finished, Plan
     from anomalybench.bench.session import Session
     from anomalybench.core.record import Result
-    from anomalybench.report.outputs import Outputs
+    from anomalybench.report.leaderboard import Tables
 
 
 @options.with_request(argument="suite")
@@ -69,7 +69,6 @@ def score(
     from anomalybench.bench import external
     from anomalybench.bench.session import Session
     from anomalybench.core.errors import UsageError
-    from anomalybench.report.outputs import write_tables
 
     if request.suite is None and request.dataset is None and request.data is None:
         raise UsageError("score: name the images, as in --dataset mvtec_ad or --suite quickstart.")
@@ -78,25 +77,19 @@ def score(
     for outcome in external.outcomes(session, file, maps, learns_from):
         session.store.put(outcome)
     results = session.store.beside(session.results(()))
-    outputs = write_tables(session.suite.name, results, session.store)
-    console.print_leaderboard(outputs.tables.leaderboard, outputs.tables.by_category)
-    console.print_files([*outputs.files, session.store.runs])
+    _write_tables(session, results)
 
 
 def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
-    from anomalybench.report.outputs import write_tables
-
     if plan.done or plan.n_fits < len(plan.tasks):
         console.remark(console.plan_summary(plan))
     finished = _follow(session, plan)
     results = session.results(finished)
     failed = [item for item in finished if item.record.status == "failed"]
     if any(result.measurement is not None for result in results):
-        outputs = write_tables(session.suite.name, results, session.store)
-        console.print_leaderboard(outputs.tables.leaderboard, outputs.tables.by_category)
+        tables = _write_tables(session, results)
         _print_unusual(session, results)
-        console.print_files([*outputs.files, session.store.runs])
-        _write_page(session, results, outputs, open_=open_)
+        _write_page(session, results, tables, open_=open_)
         _print_notes(finished)
     _print_reasons(finished, "skipped", "[bold yellow]Skipped:[/]")
     _print_reasons(finished, "failed", "[bold red]Failed:[/]")
@@ -104,13 +97,23 @@ def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
         sys.exit(2 if all(item.record.bad_input for item in failed) else 1)
 
 
-def _write_page(session: "Session", results: "list[Result]", outputs: "Outputs", *, open_: bool) -> None:
+def _write_tables(session: "Session", results: "list[Result]") -> "Tables":
+    from anomalybench.report import outputs
+
+    tables = outputs.tables_of(results, session.store)
+    console.print_leaderboard(tables.leaderboard, tables.by_category)
+    files = outputs.write(session.suite.name, tables, results, session.store)
+    console.print_files([*files, session.store.runs])
+    return tables
+
+
+def _write_page(session: "Session", results: "list[Result]", tables: "Tables", *, open_: bool) -> None:
     """The page of a run that has just ended; a page that cannot be written is a warning, the results are there."""
     from anomalybench.report import page
 
     file = page.place(session.store, session.suite.name)
     try:
-        page.write(session.suite.name, results, session.store, file, tables=outputs.tables)
+        page.write(session.suite.name, results, session.store, file, tables=tables)
     except Exception as error:  # whatever a page may stumble over, the run went well and its results are stored
         console.warn(f"the report page was not written: {error}")
     else:

@@ -31,13 +31,13 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
         name, found, missing = stored(store, suite, data)
     if not found:
         raise StoreError(f"{results} holds no results{f' of {suite}' if suite else ''}. Run some first.")
-    made = outputs.write_tables(name, found, store, keep=suite is not None)
-    console.print_leaderboard(made.tables.leaderboard, made.tables.by_category)
+    tables = outputs.tables_of(found, store)
+    console.print_leaderboard(tables.leaderboard, tables.by_category)
     for remark in filter(None, (report.remark_on_images(found), *(remarks.left_out(store) if suite is None else []))):
         console.warn(remark)
     if missing:
         console.remark(f"{missing} of the suite's jobs have not been run.")
-    console.print_files(made.files)
+    console.print_files(outputs.write(name, tables, found, store))
 
 
 def figures(wanted: WantedArgument = None, data: DataOption = None, results: ResultsOption = RESULTS) -> None:

@@ -1,7 +1,6 @@
-"""What a run leaves for people: tables, the list of results they are made of, and the page. Tables are built once."""
+"""What a run leaves for people besides the page: tables, and the list of results that they are made of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from anomalybench.bench.store import Store
@@ -11,33 +10,20 @@ from anomalybench.report import leaderboard
 from anomalybench.report.leaderboard import Tables
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What was written.
-
-    Attributes:
-        tables: The tables.
-        files: Their CSV files.
-    """
-
-    tables: Tables
-    files: list[Path]
+def tables_of(results: Sequence[Result], store: Store) -> Tables:
+    """The tables of results, with all that their resamples say."""
+    return leaderboard.build(results, store.resample(results))
 
 
-def write_tables(name: str, results: Sequence[Result], store: Store, *, keep: bool = True) -> Outputs:
-    """Build the tables of results and write them under the name of their run.
+def write(name: str, tables: Tables, results: Sequence[Result], store: Store) -> list[Path]:
+    """Write tables under the name of their run, and which results they are of: so they can be asked for by the name.
 
-    Args:
-        name: The name.
-        results: The results.
-        store: Where they lie, and where the tables go.
-        keep: Keep which results they are, so that they can be asked for by the name.
+    Returns:
+        The CSV files.
 
     Raises:
         StoreError: The folder cannot be written.
     """
-    tables = leaderboard.build(results, store.resample(results))
     files = leaderboard.write(tables, store.results, name)
-    if keep:
-        Selection(store, name).write(results)
-    return Outputs(tables, files)
+    Selection(store, name).write(results)
+    return files
