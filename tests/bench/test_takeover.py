@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import draw
 
 from anomalybench.bench.store import Store
 from anomalybench.bench.takeover import take_over
@@ -12,13 +13,15 @@ from anomalybench.core.errors import StoreError
 from anomalybench.evaluate import map_codes
 
 OPTIONS = ["--methods", "brightest", "--dataset", "mvtec_ad", "--categories", "bolt", "--no-floors",
-           "--set", "pooled.train=0.3"]  # fmt: skip
+           "--protocol", "pooled"]  # fmt: skip
 OLD_COUNTS = ("images", "train_normal", "train_anomalous", "calibration", "test")
 
 
 @pytest.fixture
 def today(run, images, tmp_path):
-    """A result of today and its store."""
+    """A result of today and its store; every defect has a mask."""
+    for i in range(5, 10):
+        draw(images / "bolt" / "ground_truth" / "scratch" / f"{i:02d}_mask.png", 255)
     assert run(*OPTIONS, "--data", images).exit_code == 0
     store = Store(tmp_path / "results")
     (record,) = store.records()
@@ -58,7 +61,7 @@ def test_a_result_of_0_1_0_is_taken_over_with_equal_metrics(today, tmp_path):
     assert (old.folder, old.schema, other.records()) == (folder, 1, [])
     taken = take_over(folder, other)
     assert taken.measurements == record.measurements
-    assert taken.measurements[0].metrics["pixel_auroc"] is not None
+    assert taken.measurements[0].metrics["pixel_ap"] is not None
     assert (taken.id, taken.counts, taken.costs) == (record.id, record.counts, record.costs)
     assert taken.holds(record.job)
     assert other.records() == [taken]

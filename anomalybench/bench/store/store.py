@@ -429,9 +429,10 @@ def _no_maps(codes: NDArray[Any] | None, values: NDArray[Any] | None, shape: tup
         return "holds no maps"
     if codes.shape != shape:
         return f"maps of {codes.shape}, the record says {shape}"
-    kinds = codes.dtype == np.uint16 and values.dtype == np.float32 and values.ndim == 1
-    if not kinds or (codes.size and codes.max() >= values.size):
-        return "its codes are none"
+    if codes.dtype != np.uint16 or values.dtype != np.float32 or values.ndim != 1:
+        return f"codes of {codes.dtype} and values of {values.dtype}"
+    if codes.size and codes.max() >= values.size:
+        return "a code has no value"
     return None if np.isfinite(values).all() and (np.diff(values) > 0).all() else "its values are not ascending"
 
 
