@@ -267,30 +267,6 @@ def test_left_out_files_are_counted_and_named(on, parts):
         assert words in text
 
 
-def test_a_rule_that_is_asked_for_later_needs_no_fit(on, parts, results, cli):
-    assert "to measure" not in on(parts).text
-    before = {record.id: record.environment["date"] for record in Store(results).records()}
-    result = on(parts, "--threshold", "fpr")
-    assert result.exit_code == 0, result.text
-    assert "0 to fit, 4 only to measure, 0 done." in result.text
-    assert {record.id: record.environment["date"] for record in Store(results).records()} == before
-    rules = pd.read_csv(results / "leaderboards" / "parts_by_category.csv")["threshold_rule"].str.partition("(")[0]
-    assert (rules == "fpr").sum() == 4
-    assert "0 to fit, 0 only to measure, 4 done." in on(parts, "--threshold", "fpr", "--dry-run").text
-
-
-def test_measure_gives_the_same_tables_again(on, cli, parts, results):
-    on(parts, "--name", "mine")
-    files = [results / "leaderboards" / f"mine{end}.csv" for end in ("", "_by_category")]
-    before = [file.read_text() for file in files]
-    for words in (["mine"], []):
-        result = cli("measure", *words, "--results", results)
-        assert result.exit_code == 0, result.text
-        assert "measured again: 4 results, none of them fitted" in result.text
-    assert [file.read_text() for file in files] == before
-    cli("measure", "other", "--results", results).assert_refused("unknown suite or run 'other'", "mine")
-
-
 def test_defect_types_are_shown_under_the_folders_name(run, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     data = make(tmp_path / "widgets", good=24, bent=10, scratched=10)

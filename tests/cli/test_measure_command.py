@@ -1,0 +1,44 @@
+"""Measuring again: other threshold rules and `measure` need no fit."""
+
+import pandas as pd
+import pytest
+
+from anomalybench.bench.store import Store
+
+SMALL = ["--set", "synthetic.n_normal=24", "--set", "synthetic.n_anomalous=12"]
+
+
+@pytest.fixture
+def ran(run):
+    """Runs one method and the floors on one category."""
+    on = ["--methods", "brightest", "--dataset", "synthetic", "--categories", "tablet", *SMALL]
+    return lambda *more: run(*on, *more)
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+def test_a_rule_that_is_asked_for_later_needs_no_fit(ran, results):
+    assert "to measure" not in ran().text
+    before = {record.id: record.environment["date"] for record in Store(results).records()}
+    result = ran("--threshold", "fpr")
+    assert result.exit_code == 0, result.text
+    assert "0 to fit, 4 only to measure, 0 done." in result.text
+    assert {record.id: record.environment["date"] for record in Store(results).records()} == before
+    rules = pd.read_csv(results / "leaderboards" / "synthetic_by_category.csv")["threshold_rule"].str.partition("(")[0]
+    assert (rules == "fpr").sum() == 4
+    assert "0 to fit, 0 only to measure, 4 done." in ran("--threshold", "fpr", "--dry-run").text
+
+
+def test_measure_gives_the_same_tables_again(ran, cli, results):
+    ran("--name", "mine")
+    files = [results / "leaderboards" / f"mine{end}.csv" for end in ("", "_by_category")]
+    before = [file.read_text() for file in files]
+    for words in (["mine"], []):
+        result = cli("measure", *words, "--results", results)
+        assert result.exit_code == 0, result.text
+        assert "measured again: 4 results, none of them fitted" in result.text
+    assert [file.read_text() for file in files] == before
+    cli("measure", "other", "--results", results).assert_refused("unknown suite or run 'other'", "mine")
