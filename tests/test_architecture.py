@@ -148,7 +148,7 @@ def test_core_and_cli_load_no_torch():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["list", "methods"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "methods"]], ids=" ".join)
 def test_help_and_lists_load_no_torch(arguments):
     code = (
         "import sys\n"
