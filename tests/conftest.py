@@ -10,9 +10,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # takes up to seven times as long. Processes that tests start take it over.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
-from PIL import Image
+from drawn import draw
 
 from anomalybench.core import registry
 
@@ -156,11 +155,6 @@ def images(tmp_path):
             if i < 5:
                 draw(folder / "ground_truth" / "scratch" / f"{i:02d}_mask.png", 255)
     return tmp_path / "images"
-
-
-def draw(file, value):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 8), value, np.uint8)).save(file)
 
 
 @pytest.fixture

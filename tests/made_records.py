@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from anomalybench.bench.measure import MEASURE_VERSION
-from anomalybench.bench.store import Outcome, results_of
+from anomalybench.bench.store import Outcome
 from anomalybench.core.files import none_for_nan
 from anomalybench.core.job import Choice, Job
-from anomalybench.core.record import Costs, Counts, Measurement, Record
+from anomalybench.core.record import MEASURE_VERSION, Costs, Counts, Measurement, Record, results_of
 from anomalybench.evaluate import catalogue, map_codes, uncertainty
 
 WIDTH, HEIGHT = 48, 40
@@ -61,6 +60,7 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, choice=None, **ch
         error = uncertainty.standard_error(value, values, tp + fn, fp + tn)
         intervals[name] = tuple(uncertainty.interval(value, error))
     intervals["balanced_accuracy"] = tuple(uncertainty.balanced_accuracy_interval(tp, fn, fp, tn))
+    intervals = {name: limits for name, limits in intervals.items() if np.isfinite(limits).all()}
     own = {name: changes.pop(name) for name in list(changes) if name in Measurement.model_fields}
     measurement = Measurement(**{
         "version": MEASURE_VERSION, "choice": choice, "rule": "youden", "threshold": threshold,

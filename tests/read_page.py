@@ -3,7 +3,7 @@
 import json
 from html.parser import HTMLParser
 
-from anomalybench.bench.store import results_of
+from anomalybench.core.record import results_of
 from anomalybench.report import page
 
 

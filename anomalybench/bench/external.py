@@ -120,8 +120,12 @@ def _read_table(file: Path) -> pd.DataFrame:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(file)
         text = dict.fromkeys(("path", "score", *_PARTS), str)
-        table = pd.read_csv(file, sep=_separator(file), dtype=text, keep_default_na=False, index_col=False)
-        return table.rename(columns=lambda name: str(name).strip().removeprefix("\ufeff"))
+        separator = _separator(file)
+        table = pd.read_csv(file, sep=separator, dtype=text, keep_default_na=False, index_col=False)
+        table = table.rename(columns=lambda name: str(name).strip().removeprefix("\ufeff"))
+        if separator != "," and "score" in table:
+            table["score"] = table["score"].str.replace(",", ".")
+        return table
     except Exception as error:  # pandas and pyarrow raise many kinds for a file that is not what it should be
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{file}: cannot be read as a CSV or Parquet table ({said}).") from None
@@ -230,7 +234,7 @@ def _seen(split: Split, supervision: str | None) -> list[Item]:
 
 def _number(text: object) -> float:
     try:
-        return float(text.replace(",", ".") if isinstance(text, str) else text)  # type: ignore[arg-type]
+        return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return math.nan
 

@@ -23,12 +23,10 @@ from anomalybench.core.files import none_for_nan
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Prediction
 from anomalybench.core.protocol import Split
-from anomalybench.core.record import Counts, Measurement
+from anomalybench.core.record import MEASURE_VERSION, Counts, Measurement
 from anomalybench.evaluate import catalogue, image, sanity, thresholds, uncertainty
 from anomalybench.evaluate.thresholds import RULES, Rule
 
-MEASURE_VERSION = 1
-"""Add 1 whenever the same scores and maps give other numbers: older measurements are then measured again."""
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from anomalybench.bench import measure, runner
 from anomalybench.bench.item_table import ItemTable, ItemTables, Source
-from anomalybench.bench.measure import MEASURE_VERSION, Scored
+from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Store
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import EXTERNAL, Choice
 from anomalybench.core.method import Context
-from anomalybench.core.record import Explanation, MeasureOptions, Record, rule_name
+from anomalybench.core.record import MEASURE_VERSION, Explanation, MeasureOptions, Record, rule_name
 from anomalybench.evaluate import map_codes
 
 

@@ -8,12 +8,12 @@ from anomalybench.bench.executors.tasks import Progress
 from anomalybench.bench.item_table import ItemTables, Source, build_dataset
 from anomalybench.bench.request import Request
 from anomalybench.bench.settings import shard
-from anomalybench.bench.store import Store, results_of
+from anomalybench.bench.store import Store
 from anomalybench.bench.store.selection import Selection
 from anomalybench.core import places, registry
 from anomalybench.core.dataset import grouping, left_out_summary
 from anomalybench.core.job import EXTERNAL, Choice, Job
-from anomalybench.core.record import Record, Result, rule_name
+from anomalybench.core.record import Record, Result, results_of, rule_name
 
 
 class Session:
@@ -109,8 +109,8 @@ class Session:
         results = [result for record in records for result in results_of(record)]
         return [r for r in results if r.measurement is None or r.measurement.name == rule]
 
-    def stored(self) -> list[Result]:
+    def stored(self) -> list[Record]:
         """What is there of the jobs on the images that are there."""
         fingerprints = [self.tables.get(job.dataset, job.category).fingerprint for job in self.suite.jobs]
         found = [self.store.get(job, name) for job, name in zip(self.suite.jobs, fingerprints, strict=True)]
-        return self.asked(record for record in found if record is not None)
+        return [record for record in found if record is not None]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, DataOption, ResultsOption, WantedArgument
-from anomalybench.cli.tables import chosen, existing
+from anomalybench.cli.tables import existing, named
 
 if TYPE_CHECKING:
     from anomalybench.bench.store import Store
@@ -18,22 +18,22 @@ def measure(wanted: WantedArgument = None, data: DataOption = None, results: Res
     Nothing is fitted. Results of version 0.1.0 are taken over. Images are needed only where masks are compared with
     maps: where they are gone or have changed, a result stays as it was measured, and is named.
     """
-    from anomalybench.bench.store import results_of
     from anomalybench.core import places
     from anomalybench.core.errors import StoreError
+    from anomalybench.core.record import results_of
     from anomalybench.report import outputs
 
     store, folder = existing(results), places.data(data)
     taken = [] if wanted else _take_over(store)
-    listed = chosen(store, wanted or [], folder, finished=True)
-    records = {result.record.id: result.record for result in listed}
-    done = {record.id for record in taken}
-    measured = [*taken, *_measured([one for name, one in records.items() if name not in done], store, folder)]
+    records = [record for record in store.records() if record.status == "ok"]
+    ids = named(store, wanted, folder, records) if wanted else {record.id for record in records}
+    done, meant = {record.id for record in taken}, {name.partition("@")[0] for name in ids}
+    measured = [*taken, *_measured([one for one in records if one.id in meant - done], store, folder)]
     if not measured:
         raise StoreError(f"nothing in {results} could be measured; the reasons are above.")
     name = "_".join(Path(one).stem if one.endswith((".yaml", ".yml")) else one for one in wanted or ["all"])
-    shown = {result.id for result in listed}
-    found = [result for record in measured for result in results_of(record) if not wanted or result.id in shown]
+    listed = [result for record in measured for result in results_of(record)]
+    found = [result for result in listed if result.id in ids or result.record.id in ids | done]
     tables = outputs.tables_of(found, store)
     console.print_leaderboard(tables.leaderboard, tables.by_category)
     console.remark(f"measured again: {len(measured)} results, none of them fitted.")

@@ -22,9 +22,10 @@ def show(
     """Show the parameters of a method, dataset, protocol or threshold rule; or the result card of a finished job."""
     import inspect
 
-    from anomalybench.bench.store import Store, results_of
+    from anomalybench.bench.store import Store
     from anomalybench.core import parameters, registry
     from anomalybench.core.errors import unknown
+    from anomalybench.core.record import results_of
     from anomalybench.evaluate.thresholds import RULES
 
     cls = _find(name)

@@ -10,15 +10,16 @@ from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, DataOption, ResultsOption, SuiteArgument, WantedArgument
 
 if TYPE_CHECKING:
+    from anomalybench.bench.session import Session
     from anomalybench.bench.store import Store
-    from anomalybench.core.record import Result
+    from anomalybench.core.record import Record, Result
 
 
 def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: ResultsOption = RESULTS) -> None:
     """Make leaderboards from the results folder: of a suite, of a run by its name, or of all there is."""
-    from anomalybench.bench.store import results_of
     from anomalybench.bench.store.selection import Selection
     from anomalybench.core.errors import StoreError
+    from anomalybench.core.record import results_of
     from anomalybench.report import leaderboard as report
     from anomalybench.report import outputs, remarks
 
@@ -75,7 +76,7 @@ def compare(
 
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """
-    from anomalybench.bench.store import results_of
+    from anomalybench.core.record import results_of
     from anomalybench.report import leaderboard as report
     from anomalybench.report import remarks, verdicts
 
@@ -105,35 +106,61 @@ def existing(results: Path) -> "Store":
 
 def stored(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[Result], int]":
     """Name of a suite, the results of its jobs on the images that are there, and how many jobs have none."""
+    from anomalybench.core.job import EXTERNAL
+
+    session = _session(store, suite, data)
+    records = session.stored()
+    found = session.asked(records)
+    return session.suite.name, [*found, *store.beside(found, f"{EXTERNAL}*")], len(session.suite.jobs) - len(records)
+
+
+def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Result]":
+    """Results of the store: all, or those that are named by suite, run or id; if `finished`, only status ok."""
+    from anomalybench.core.errors import StoreError
+    from anomalybench.core.record import results_of
+
+    records = [record for record in store.records() if record.status == "ok" or not finished]
+    there = [result for record in records for result in results_of(record)]
+    if wanted:
+        names = named(store, wanted, data, records)
+        there = [result for result in there if result.id in names or result.record.id in names]
+    if not there:
+        kind = "finished job" if finished else "job"
+        raise StoreError(f"{store.results} holds no {kind}{' of these' if wanted else ''}. Run some first.")
+    return there
+
+
+def named(store: "Store", wanted: list[str], data: Path | None, records: "list[Record]") -> set[str]:
+    """Ids of the results that are meant by the beginning of an id, or a suite's or a run's name.
+
+    Raises:
+        UsageError: There is no such suite, run or result.
+    """
+    from anomalybench.bench.store.selection import Selection
+    from anomalybench.core.job import EXTERNAL
+    from anomalybench.core.record import results_of
+
+    found: set[str] = set()
+    for name in wanted:
+        ids = {result.id for record in records for result in results_of(record) if name and result.id.startswith(name)}
+        ids |= {record.id for record in records if name and record.id.startswith(name)}
+        if not ids and not (ids := Selection(store, name).ids()):
+            session = _session(store, name, data)
+            mine = session.stored()
+            ids = {result.id for result in store.beside(session.asked(mine), f"{EXTERNAL}*")}
+            ids |= {record.id for record in mine if not results_of(record)}
+            ids |= {result.id for result in session.asked(mine)}
+        found |= ids
+    return found
+
+
+def _session(store: "Store", suite: str, data: Path | None) -> "Session":
     from anomalybench.bench.request import Request
     from anomalybench.bench.session import Session
     from anomalybench.bench.store.selection import names
     from anomalybench.bench.suite_file import SUFFIXES, files
     from anomalybench.core.errors import unknown
-    from anomalybench.core.job import EXTERNAL
 
     if not suite.endswith(SUFFIXES) and suite not in files():
         raise unknown("suite or run", suite, [*files(), *names(store)])
-    session = Session(Request(suite=suite, data=data, results=store.results, floors=False))
-    found = session.stored()
-    return session.suite.name, [*found, *store.beside(found, f"{EXTERNAL}*")], len(session.suite.jobs) - len(found)
-
-
-def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Result]":
-    """Results of the store: all, or those that are named by suite, run or id; if `finished`, only status ok."""
-    from anomalybench.bench.store import results_of
-    from anomalybench.bench.store.selection import Selection
-    from anomalybench.core.errors import StoreError
-
-    there = [result for record in store.records() for result in results_of(record)]
-    there = [result for result in there if result.record.status == "ok" or not finished]
-    ids: set[str] = set()
-    for name in wanted:
-        found = [result for result in there if name and result.id.startswith(name)]
-        found = found or Selection(store, name).read() or stored(store, name, data)[1]
-        ids.update(result.id for result in found)
-    picked = [result for result in there if not wanted or result.id in ids]
-    if not picked:
-        kind = "finished job" if finished else "job"
-        raise StoreError(f"{store.results} holds no {kind}{' of these' if wanted else ''}. Run some first.")
-    return picked
+    return Session(Request(suite=suite, data=data, results=store.results, floors=False))

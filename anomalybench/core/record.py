@@ -16,6 +16,9 @@ from anomalybench.core.method import Supervision
 
 SCHEMA = 2
 """Version of the layout of a job's folder; 0.1.0 wrote 1, without a number."""
+MEASURE_VERSION = 1
+"""Version of the formulas: add 1 whenever the same scores and maps give other numbers. Older measurements are measured
+again, and never shown beside newer ones."""
 Status = Literal["ok", "failed", "skipped"]
 Number = Annotated[int, Field(ge=-(2**53), le=2**53)] | FiniteFloat | None
 _Count = Annotated[int, Field(ge=0, le=10**8)]
@@ -190,13 +193,13 @@ class Record(BaseModel):
         agree = all(getattr(self.job, name).agrees(getattr(job, name)) for name in ("method", "dataset", "protocol"))
         return self.status != "failed" and self.job.id == job.id and agree
 
-    def measured(self, options: MeasureOptions, version: int) -> bool:
-        """Whether all that is asked for was measured by formulas of this version, or nothing can be."""
+    def measured(self, options: MeasureOptions) -> bool:
+        """Whether all that is asked for was measured by today's formulas, or nothing can be."""
         if self.status != "ok":
             return True
         explained = not options.explain or (self.explanation is not None and self.explanation.images >= options.explain)
         return explained and any(
-            m.name == rule_name(options.threshold) and m.version == version for m in self.measurements
+            m.name == rule_name(options.threshold) and m.version == MEASURE_VERSION for m in self.measurements
         )
 
 
@@ -228,6 +231,12 @@ class Result:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know before trusting the numbers."""
         return self.record.notes + (() if self.measurement is None else self.measurement.notes)
+
+
+def results_of(record: Record) -> list[Result]:
+    """A result for each measurement by today's formulas; one without for a job that came to nothing."""
+    current = [Result(record, one) for one in record.measurements if one.version == MEASURE_VERSION]
+    return current if record.status == "ok" else [Result(record)]
 
 
 def rule_name(choice: Choice | None) -> str:

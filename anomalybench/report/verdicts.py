@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalybench.bench.store import Store, results_of, safe_name
+from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.errors import StoreError, UsageError, unknown
+from anomalybench.core.record import results_of
 from anomalybench.evaluate import catalogue, paired_tests
 from anomalybench.evaluate.paired_tests import Ranking
 from anomalybench.evaluate.uncertainty import EXACT, LEVEL

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import draw
+from drawn import draw
 
-from anomalybench.bench.measure import MEASURE_VERSION
 from anomalybench.bench.request import Request
 from anomalybench.bench.session import Session
-from anomalybench.bench.store import results_of
+from anomalybench.core.record import MEASURE_VERSION, results_of
 
 METHOD = '''
 """Distance from the mean normal brightness; writes a line for every fit."""

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import draw
+from drawn import draw
 
 from anomalybench.bench.store import Store
 from anomalybench.bench.takeover import take_over

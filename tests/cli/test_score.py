@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from anomalybench.bench import external
 from anomalybench.bench.store import Store
 from anomalybench.core.job import Choice
 from anomalybench.evaluate.map_codes import decode
@@ -253,3 +254,12 @@ def test_a_tool_trained_for_each_seed_and_fold_has_a_score_for_each(cli, photos,
         assert store.get(job, record.fingerprint).measurements == record.measurements
     table[table["seed"] == 0].to_csv(tmp_path / "half.csv", index=False)
     cli("score", tmp_path / "half.csv", "--name", "half", *ON, "--results", tmp_path).assert_refused("seed 1", "fold 0")
+
+
+@pytest.mark.parametrize(("separator", "comma"), [(";", ","), ("\t", ","), (";", ".")])
+def test_tables_of_other_languages_are_read(tmp_path, separator, comma):
+    rows = [["path", "score"], ["a.png", f"0{comma}5"], ["b.png", f"1{comma}25"]]
+    file = tmp_path / "scores.csv"
+    file.write_text("\ufeff" + "\n".join(separator.join(row) for row in rows) + "\n", encoding="utf-8")
+    (scores,) = external.read_scores(file).values()
+    assert scores.to_dict() == {"a.png": 0.5, "b.png": 1.25}

@@ -7,7 +7,8 @@ import pytest
 from read_page import data_of, written
 
 import anomalybench
-from anomalybench.bench.store import Store, results_of
+from anomalybench.bench.store import Store
+from anomalybench.core.record import results_of
 from anomalybench.evaluate import catalogue
 from anomalybench.evaluate.catalogue import Metric, Tolerance
 from anomalybench.report import leaderboard, reference

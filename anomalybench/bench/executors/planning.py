@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from anomalybench.bench.executors.tasks import Plan, Task, fitted
 from anomalybench.bench.item_table import ItemTables
-from anomalybench.bench.measure import MEASURE_VERSION
 from anomalybench.bench.store import Store
 from anomalybench.core.job import Job
 from anomalybench.core.record import MeasureOptions, Record
@@ -30,7 +29,7 @@ def plan(jobs: Sequence[Job], options: MeasureOptions, store: Store, tables: Ite
         fingerprint = tables.get(job.dataset, job.category).fingerprint
         record = store.get(job, fingerprint)
         task = Task(job, options, fingerprint, force, record)
-        if record is not None and fitted(task, record) and record.measured(options, MEASURE_VERSION):
+        if record is not None and fitted(task, record) and record.measured(options):
             done[job.id] = record
         else:
             tasks.append(task)

@@ -13,7 +13,6 @@ from importlib.metadata import version
 
 from anomalybench.bench.executors import watchdog
 from anomalybench.bench.item_table import ItemTable, ItemTables, Source
-from anomalybench.bench.measure import MEASURE_VERSION
 from anomalybench.bench.remeasure import complete
 from anomalybench.bench.runner import run_job, unfinished
 from anomalybench.bench.settings import Settings
@@ -196,7 +195,7 @@ def look_up(task: Task, store: Store) -> Finished | None:
     if record is None or record == task.earlier:
         return None
     failed = record.status == "failed"
-    if failed or (fitted(task, record) and record.measured(task.options, MEASURE_VERSION)):
+    if failed or (fitted(task, record) and record.measured(task.options)):
         return Finished(task.job, record, reused=True)
     return None
 

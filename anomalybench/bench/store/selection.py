@@ -6,9 +6,9 @@
 import json
 from collections.abc import Sequence
 
-from anomalybench.bench.store.store import Store, results_of, safe_name
+from anomalybench.bench.store.store import Store, safe_name
 from anomalybench.core.files import write_text
-from anomalybench.core.record import Result
+from anomalybench.core.record import Result, results_of
 
 _MOST = 10_000_000
 
@@ -25,14 +25,18 @@ class Selection:
         self.store = store
         self.file = store.results / "leaderboards" / f"{safe_name(name)}.json"
 
-    def read(self) -> list[Result]:
-        """The results that are still there; empty where there is no run of that name."""
+    def ids(self) -> set[str]:
+        """Ids of the results; empty where there is no run of that name."""
         try:
             if self.file.stat().st_size > _MOST:
-                return []
-            listed = {str(one) for one in json.loads(self.file.read_text(encoding="utf-8"))["results"]}
+                return set()
+            return {str(one) for one in json.loads(self.file.read_text(encoding="utf-8"))["results"]}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return []
+            return set()
+
+    def read(self) -> list[Result]:
+        """The results that are still there."""
+        listed = self.ids()
         return [result for record in self.store.records() for result in results_of(record) if result.id in listed]
 
     def added(self, results: Sequence[Result]) -> list[Result]:

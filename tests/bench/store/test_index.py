@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from anomalybench.bench.store import Outcome, Store, index, results_of
+from anomalybench.bench.store import Outcome, Store, index
 from anomalybench.core.job import Choice, Job
-from anomalybench.core.record import Measurement, Record
+from anomalybench.core.record import Measurement, Record, results_of
 from anomalybench.evaluate.uncertainty import RESAMPLES
 
 

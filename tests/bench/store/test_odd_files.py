@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomalybench.bench.store import Outcome, Store, results_of
+from anomalybench.bench.store import Outcome, Store
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Job
-from anomalybench.core.record import Counts, Measurement, Record
+from anomalybench.core.record import Counts, Measurement, Record, results_of
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.uncertainty import RESAMPLES
 
@@ -243,7 +243,8 @@ def test_odd_scores_are_refused(store, name):
 READ_ALL = """
 import resource, sys
 from pathlib import Path
-from anomalybench.bench.store import Store, results_of
+from anomalybench.bench.store import Store
+from anomalybench.core.record import results_of
 from anomalybench.core.errors import StoreError
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from anomalybench.bench.store import Outcome, Store, results_of, safe_name
+from anomalybench.bench.store import Outcome, Store, safe_name
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Job
-from anomalybench.core.record import Counts, Measurement, Record
+from anomalybench.core.record import Counts, Measurement, Record, results_of
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.uncertainty import RESAMPLES
 
