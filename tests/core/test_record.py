@@ -2,7 +2,15 @@ import pydantic
 import pytest
 
 from anomalybench.core.job import Choice, Job
-from anomalybench.core.record import Explanation, Measurement, MeasureOptions, Record, Result, rule_name
+from anomalybench.core.record import (
+    MEASURE_VERSION,
+    Explanation,
+    Measurement,
+    MeasureOptions,
+    Record,
+    Result,
+    rule_name,
+)
 
 FPR = Choice(name="fpr", params={"q": 0.1}, chosen=("q",))
 
@@ -19,7 +27,7 @@ def record(the_job=None, **changes):
     return Record(**{"job": the_job or job(), "status": "ok", "fingerprint": "0123456789abcdef", **changes})
 
 
-def measurement(choice=None, version=1, **changes):
+def measurement(choice=None, version=MEASURE_VERSION, **changes):
     return Measurement(**{"version": version, "choice": choice, "rule": "youden", "threshold": 0.5, **changes})
 
 
@@ -53,19 +61,19 @@ def test_what_failed_does_not_hold_and_what_was_skipped_does():
 def test_what_is_asked_for_was_measured_only_by_the_same_formulas():
     default, fpr = MeasureOptions(), MeasureOptions(threshold=FPR)
     one = record(measurements=(measurement(),))
-    assert one.measured(default, 1)
-    assert not one.measured(default, 2)
-    assert not one.measured(fpr, 1)
-    assert record(measurements=(measurement(), measurement(FPR))).measured(fpr, 1)
-    assert record(status="skipped").measured(fpr, 1)
+    assert one.measured(default)
+    assert not record(measurements=(measurement(version=MEASURE_VERSION - 1),)).measured(default)
+    assert not one.measured(fpr)
+    assert record(measurements=(measurement(), measurement(FPR))).measured(fpr)
+    assert record(status="skipped").measured(fpr)
 
 
 def test_insertion_and_deletion_count_as_measured_on_as_many_images_or_more():
     explained = record(measurements=(measurement(),), explanation=Explanation(images=4, metrics={}))
-    assert explained.measured(MeasureOptions(explain=4), 1)
-    assert explained.measured(MeasureOptions(explain=2), 1)
-    assert not explained.measured(MeasureOptions(explain=5), 1)
-    assert not record(measurements=(measurement(),)).measured(MeasureOptions(explain=1), 1)
+    assert explained.measured(MeasureOptions(explain=4))
+    assert explained.measured(MeasureOptions(explain=2))
+    assert not explained.measured(MeasureOptions(explain=5))
+    assert not record(measurements=(measurement(),)).measured(MeasureOptions(explain=1))
 
 
 def test_rules_are_named_by_what_was_chosen():

@@ -11,11 +11,11 @@ from anomalybench.core.job import Choice, Job
 from anomalybench.core.record import Costs, Counts, Measurement, Record, Result
 from anomalybench.report.leaderboard import build, job_columns, summary_columns, write
 
-WANTED = (
-    "method,supervision,dataset,protocol,status,n_categories,auroc,balanced_accuracy,oracle_balanced_accuracy,"
-    "average_precision,f1,fit_s,predict_ms_per_image,params_m"
-)
 METRICS = ["auroc", "balanced_accuracy", "oracle_balanced_accuracy", "average_precision", "f1"]
+WANTED = [
+    "method", "supervision", "dataset", "protocol", "status", "n_categories", *METRICS, "fit_s", "predict_ms_per_image",
+    "params_m",
+]  # fmt: skip
 
 
 def chosen(name, **params):
@@ -201,7 +201,7 @@ def test_the_files_have_the_wanted_columns_and_read_back(tmp_path):
     assert (board.name, jobs.name) == ("toy.csv", "toy_by_category.csv")
     header = board.read_text(encoding="utf-8").splitlines()[0]
     assert header == ",".join(summary_columns())
-    assert header.startswith(f"{WANTED},")
+    assert [name for name in header.split(",") if name in WANTED] == WANTED
     assert jobs.read_text(encoding="utf-8").splitlines()[0] == ",".join(job_columns())
     read = pd.read_csv(board)
     assert read["method"].tolist() == tables.leaderboard["method"].tolist()
@@ -219,7 +219,7 @@ def test_no_records_make_empty_tables_with_all_columns(tmp_path):
     tables = build([])
     assert [len(table) for table in tables] == [0, 0]
     assert [list(table.columns) for table in tables] == [summary_columns(), job_columns()]
-    assert write(tables, tmp_path, "none")[0].read_text(encoding="utf-8").startswith(WANTED)
+    assert set(WANTED) <= set(pd.read_csv(write(tables, tmp_path, "none")[0]).columns)
 
 
 def test_a_folder_that_cannot_be_written_is_a_store_error(tmp_path):
