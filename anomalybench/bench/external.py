@@ -15,7 +15,6 @@ from typing import cast, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from anomalybench.bench import measure, runner
 from anomalybench.bench.environment import environment
@@ -31,8 +30,8 @@ from anomalybench.core.protocol import Split
 from anomalybench.core.record import Record
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.pixel import resize_map
+from anomalybench.vision.decoding import opened
 
-PREFIX = EXTERNAL
 _ENDINGS = (".npy", ".tiff", ".tif")
 _COMMON = 256
 _NAMED = 5
@@ -46,7 +45,7 @@ def choice(name: str) -> Choice:
     """What stands for a tool in place of a method; UsageError for a name that tables could not show."""
     if not re.fullmatch(r"[\w.+-][\w .+-]{0,59}", name):
         raise UsageError(f"--name {name!r}: use 1 to 60 letters, digits, spaces and the signs . _ + -")
-    return Choice(name=PREFIX + name)
+    return Choice(name=EXTERNAL + name)
 
 
 def outcomes(session: Session, file: Path, maps: Path | None, learns_from: str | None) -> list[Outcome]:
@@ -272,14 +271,14 @@ def _map_file(folder: Path, item: Item) -> Path | None:
 
 
 def _read_map(file: Path) -> NDArray[np.float32]:
-    try:
-        if file.suffix == ".npy":
+    if file.suffix == ".npy":
+        try:
             values = np.load(file, allow_pickle=False)
-        else:
-            with Image.open(file) as image:
-                values = np.asarray(image)
-    except Exception as error:  # numpy and pillow raise many kinds for a file that is not what it should be
-        raise DataError(f"{file}: cannot be read as a map ({error}).") from None
+        except Exception as error:  # numpy raises many kinds for a file that is not what it should be
+            raise DataError(f"{file}: cannot be read as a map ({error}).") from None
+    else:
+        with opened(file, "a map") as image:
+            values = np.asarray(image)
     values = np.squeeze(values)
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiu":
         raise DataError(f"{file}: a map is height x width, this is {values.shape} of {values.dtype}.")

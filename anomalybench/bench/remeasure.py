@@ -37,7 +37,7 @@ def remeasure(
 
     Raises:
         DataError: Masks cannot be read, or calibration is not enough for a threshold rule.
-        StoreError: Scores or maps are damaged, or the result cannot be written.
+        StoreError: Scores or maps are damaged, the result cannot be written, or another process has fitted it anew.
     """
     coded = store.maps(record)
     scored = Scored(record.job, root, store.scores(record), None if coded is None else map_codes.decode(coded))
@@ -52,7 +52,13 @@ def remeasure(
     update: dict[str, Any] = {"measurements": tuple(current[name] for name in wanted)}
     if explanation is not None:
         update["explanation"] = explanation
-    return store.measured(record.model_copy(update=update), resamples)
+    now = store.get(record.job, record.fingerprint)
+    if now == record:
+        return store.measured(record.model_copy(update=update), resamples)
+    # Another process has measured or fitted it meanwhile: what it has left must not be lost.
+    if now is None or explanation is not None:
+        raise StoreError(f"{record.job}: another process has changed its result meanwhile. Start the command again.")
+    return remeasure(now, root, store, choices, again=again)
 
 
 class Images:

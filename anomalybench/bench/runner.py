@@ -135,7 +135,7 @@ def explanation(
     most: int,
     bits: int,
 ) -> Explanation | None:
-    """Insertion and deletion of a fitted method; None where they are not asked for or there are no maps.
+    """Insertion and deletion of a fitted method; None where they are not asked for, empty where there are no maps.
 
     Args:
         method: The fitted method.
@@ -145,8 +145,10 @@ def explanation(
         most: On how many defective test images.
         bits: Bits in use of 16-bit images.
     """
-    if maps is None or not most:
+    if not most:
         return None
+    if maps is None:
+        return Explanation(images=most, metrics={})
     normal = _files(table, [item for item in split.train if item.label == NORMAL], bits)
     test_maps = maps[len(split.calibration) :]
     return Explanation(

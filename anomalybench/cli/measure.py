@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, DataOption, ResultsOption, WantedArgument
-from anomalybench.cli.tables import existing, named
+from anomalybench.cli.tables import chosen, existing, named
 
 if TYPE_CHECKING:
     from anomalybench.bench.store import Store
@@ -20,20 +20,18 @@ def measure(wanted: WantedArgument = None, data: DataOption = None, results: Res
     """
     from anomalybench.core import places
     from anomalybench.core.errors import StoreError
-    from anomalybench.core.record import results_of
     from anomalybench.report import outputs
 
     store, folder = existing(results), places.data(data)
     taken = [] if wanted else _take_over(store)
     records = [record for record in store.records() if record.status == "ok"]
     ids = named(store, wanted, folder, records) if wanted else {record.id for record in records}
-    done, meant = {record.id for record in taken}, {name.partition("@")[0] for name in ids}
-    measured = [*taken, *_measured([one for one in records if one.id in meant - done], store, folder)]
+    wanted_records = {name.partition("@")[0] for name in ids} - {record.id for record in taken}
+    measured = [*taken, *_measured([one for one in records if one.id in wanted_records], store, folder)]
     if not measured:
         raise StoreError(f"nothing in {results} could be measured; the reasons are above.")
     name = "_".join(Path(one).stem if one.endswith((".yaml", ".yml")) else one for one in wanted or ["all"])
-    listed = [result for record in measured for result in results_of(record)]
-    found = [result for result in listed if result.id in ids or result.record.id in ids | done]
+    found = chosen(store, wanted or [], folder, finished=False)
     tables = outputs.tables_of(found, store)
     console.print_leaderboard(tables.leaderboard, tables.by_category)
     console.remark(f"measured again: {len(measured)} results, none of them fitted.")

@@ -1,4 +1,4 @@
-"""Commands that make results: `run` from methods, `score` from another tool's scores, `measure` from what is stored."""
+"""Commands that make results: `run` from methods, `score` from another tool's scores."""
 
 import signal
 import sys
@@ -139,8 +139,8 @@ def _print_notes(finished: "list[Finished]") -> None:
     """Each note once, with the jobs that it is about."""
     about: dict[str, list[str]] = {}
     for item in finished:
-        for measurement in item.record.measurements[-1:]:
-            for note in (*item.record.notes, *measurement.notes):
+        if item.measurement is not None:
+            for note in (*item.record.notes, *item.measurement.notes):
                 about.setdefault(note, []).append(str(item.job))
     for note, jobs in about.items():
         console.warn(f"{note} ({_named(jobs)})")

@@ -57,12 +57,15 @@ class Metric:
         of_scores: The function that computes it from scores, for level `image`.
         of_pixels: The function that computes it from pixel counts, for level `pixel`.
         higher_is_better: None where neither is, as for counts.
-        has_interval: Whether it is resampled.
+        has_interval: Whether it is resampled, so that methods can be compared by it: in [0, 1], higher is better.
         oracle: Whether it picks something on the test images: a bound, not a result.
         tolerance: For pinned references; None if it is not pinned.
         shown: Where it is shown besides the table of jobs, which has all.
         heading: A short label for the terminal; the label if empty.
         leaves: Which columns leave a terminal that is too narrow: the highest number first, 0 never.
+
+    Raises:
+        ValueError: It has an interval, but higher is not better: comparisons would name the wrong method.
     """
 
     name: str
@@ -77,6 +80,10 @@ class Metric:
     shown: frozenset[Place] = frozenset()
     heading: str = ""
     leaves: int = 10
+
+    def __post_init__(self) -> None:
+        if self.has_interval and not self.higher_is_better:
+            raise ValueError(f"metric {self.name}: only one of which higher is better can have an interval")
 
 
 def _in(*places: Place) -> frozenset[Place]:

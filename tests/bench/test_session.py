@@ -1,11 +1,16 @@
 """From request to results: what is fitted, what is only measured, and what is kept."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn import draw
 
+from anomalybench.bench import measure
+from anomalybench.bench.remeasure import remeasure
 from anomalybench.bench.request import Request
 from anomalybench.bench.session import Session
+from anomalybench.core.job import Choice
 from anomalybench.core.record import MEASURE_VERSION, results_of
 
 METHOD = '''
@@ -75,6 +80,23 @@ def measurements(record):
 FPR = {"threshold": "fpr", "params": {**DRAWN["params"], "fpr.q": 0.1}}
 
 
+def test_explanations_of_a_method_without_maps_are_asked_for_once(run):
+    for reused in (False, True):
+        session, (item,) = run(methods=("brightness",), explain=2)
+        assert item.reused is reused
+        assert not session.plan().tasks
+
+
+def test_a_job_is_told_with_the_numbers_of_the_rule_that_was_asked_for(run):
+    run()
+    run(**FPR)
+    for changes, name in (({}, "default"), (FPR, "fpr(q=0.1)")):
+        _, (item,) = run(**changes)
+        expected = measurements(item.record)[name]
+        assert item.measurement == expected
+        assert str(item).endswith(f"balanced accuracy {expected.metrics['balanced_accuracy']:.3f}")
+
+
 def test_another_threshold_and_explanations_fit_nothing_and_give_the_same_digits(run, fits):
     run()
     _, (ruled,) = run(**FPR)
@@ -109,7 +131,8 @@ def test_a_second_run_does_nothing_and_results_are_those_asked_for(run, fits):
     session, (again,) = run()
     assert (fits(), again.reused, session.plan().tasks) == (1, True, [])
     assert [result.measurement.name for result in session.results([again])] == ["default"]
-    assert [result.measurement.name for result in run(**FPR)[0].stored()] == ["fpr(q=0.1)"]
+    session, _ = run(**FPR)
+    assert [result.measurement.name for result in session.asked(session.stored())] == ["fpr(q=0.1)"]
 
 
 def older(session, record, *names):
@@ -207,3 +230,18 @@ def test_images_replaced_after_the_plan_are_refused_and_poison_no_stored_feature
     for file, contents in originals.items():
         file.write_bytes(contents)
     assert run(session("results", force=True)).measurements == honest
+
+
+def test_what_two_processes_measure_at_once_is_kept_of_both(run, monkeypatch):
+    session, (item,) = run()
+    once, measure_it = [True], measure.measure
+
+    def meanwhile(scored, choice):
+        if once.pop() if once else False:
+            run(**FPR)
+        return measure_it(scored, choice)
+
+    monkeypatch.setattr(measure, "measure", meanwhile)
+    remeasure(item.record, Path(item.record.root), session.store, {"f1": Choice(name="f1")})
+    (record,) = session.store.records()
+    assert set(measurements(record)) == {"default", "fpr(q=0.1)", "f1"}

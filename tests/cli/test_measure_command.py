@@ -32,6 +32,19 @@ def test_a_rule_that_is_asked_for_later_needs_no_fit(ran, results):
     assert "0 to fit, 0 only to measure, 4 done." in ran("--threshold", "fpr", "--dry-run").text
 
 
+def test_tables_keep_what_cannot_be_measured_again(ran, cli, results):
+    """A failed job is a row, and a result whose images are gone stays as it was measured."""
+    ran("--name", "mine")
+    table = results / "leaderboards" / "mine_by_category.csv"
+    before = pd.read_csv(table)["job"].tolist()
+    store = Store(results)
+    one = next(record for record in store.records() if record.job.method.name == "random")
+    (store.folder(one.job, one.fingerprint) / "scores.parquet").write_bytes(b"x" * one.files["scores.parquet"])
+    result = cli("measure", "mine", "--results", results)
+    assert "stays as it was measured" in result.text
+    assert pd.read_csv(table)["job"].tolist() == before
+
+
 def test_measure_gives_the_same_tables_again(ran, cli, results):
     ran("--name", "mine")
     files = [results / "leaderboards" / f"mine{end}.csv" for end in ("", "_by_category")]

@@ -149,6 +149,15 @@ def test_a_broken_map_is_refused_by_name(score, tmp_path, kind):
     score(tmp_path / "good.csv", "--maps", tmp_path / "maps").assert_refused(tmp_path / "maps" / "bolt", ".npy: ")
 
 
+def test_a_map_of_a_format_that_is_not_allowed_is_not_opened(score, tmp_path):
+    """Pillow would start Ghostscript for it, whatever the file is called."""
+    for file in list((tmp_path / "maps").rglob("*.npy")):
+        file.with_suffix(".tiff").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n")
+        file.unlink()
+    result = score(tmp_path / "good.csv", "--maps", tmp_path / "maps")
+    result.assert_refused(".tiff: cannot be read as a map (it is none of")
+
+
 def test_a_broken_tiff_and_a_missing_map_are_refused_by_name(score, good, tmp_path):
     files = list((tmp_path / "maps").rglob("*.npy"))
     for file in files:

@@ -105,6 +105,12 @@ def test_rows_say_what_they_are():
     assert len({row.label for row in METRICS.values()}) == len(METRICS)
 
 
+def test_a_metric_that_is_better_when_lower_cannot_be_compared_by_resamples():
+    for direction in (False, None):
+        with pytest.raises(ValueError, match="higher is better"):
+            Metric("missed", "missed", "image", higher_is_better=direction, has_interval=True)
+
+
 def test_tolerances_are_absolute_or_a_share_of_the_pinned_value():
     assert METRICS["auroc"].tolerance.of(0.5) == 0.02
     assert SCALED.of(-40.0) == pytest.approx(2.0)

@@ -7,6 +7,7 @@ from anomalybench.bench.executors.planning import plan
 from anomalybench.bench.executors.tasks import Finished, Plan, Progress, Task
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Store
+from anomalybench.core.record import rule_name
 
 __all__ = ["Finished", "Plan", "Task", "plan", "run"]
 
@@ -27,7 +28,8 @@ def run(
         UsageError: There is no such cluster.
         ClusterError: The cluster was lost.
     """
-    yield from (Finished(job, todo.done[job.id], reused=True) for job in todo.jobs if job.id in todo.done)
+    rule = rule_name(todo.options.threshold)
+    yield from (Finished(job, todo.done[job.id], True, rule) for job in todo.jobs if job.id in todo.done)
     if not todo.tasks:
         return
     if settings.cluster is not None:

@@ -33,4 +33,4 @@ def plan(jobs: Sequence[Job], options: MeasureOptions, store: Store, tables: Ite
             done[job.id] = record
         else:
             tasks.append(task)
-    return Plan(jobs, done, tasks, tables)
+    return Plan(jobs, done, tasks, tables, options)

@@ -20,7 +20,7 @@ from anomalybench.bench.store import Outcome, Store
 from anomalybench.core import registry
 from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError, UsageError
 from anomalybench.core.job import EXTERNAL, Choice, Job
-from anomalybench.core.record import MeasureOptions, Record
+from anomalybench.core.record import Measurement, MeasureOptions, Record, rule_name
 from anomalybench.vision import devices
 from anomalybench.vision.features import FeatureStore
 
@@ -56,6 +56,10 @@ class Task:
     earlier: Record | None = None
     package: str = VERSION
 
+    def finished(self, record: Record, *, reused: bool) -> "Finished":
+        """The task with what it left."""
+        return Finished(self.job, record, reused, rule_name(self.options.threshold))
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -65,15 +69,22 @@ class Finished:
         job: The job.
         record: What it left.
         reused: The record was in the store already.
+        rule: Name of the measurement that was asked for.
     """
 
     job: Job
     record: Record
     reused: bool
+    rule: str = "default"
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What was asked for; None where the job came to nothing."""
+        return next((one for one in self.record.measurements if one.name == self.rule), None)
 
     def __str__(self) -> str:
         """One line: the result's id, the job, how it ended, and its ROC AUC and balanced accuracy."""
-        metrics = self.record.measurements[-1].metrics if self.record.measurements else {}
+        metrics = {} if self.measurement is None else self.measurement.metrics
         auroc, balanced = metrics.get("auroc"), metrics.get("balanced_accuracy")
         known = auroc is not None and balanced is not None
         numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else self.record.error or ""
@@ -92,12 +103,14 @@ class Plan:
         done: Records in the store that still hold, with everything measured that is asked for, by job id.
         tasks: The other jobs.
         tables: Items by dataset and category.
+        options: What to measure on each.
     """
 
     jobs: Sequence[Job]
     done: dict[str, Record]
     tasks: Sequence[Task]
     tables: ItemTables
+    options: MeasureOptions
 
     def table(self, job: Job) -> ItemTable:
         """The items of the job's category."""
@@ -140,7 +153,7 @@ def work(
 
         record = store.get(task.job, task.fingerprint)
         if record is not None and fitted(task, record):
-            return Finished(task.job, _measured(record, table, task, store, device), reused=True)
+            return task.finished(_measured(record, table, task, store, device), reused=True)
 
         def late() -> Outcome:
             return Outcome(unfinished(task.job, table, device, f"took longer than --timeout {settings.timeout} s"))
@@ -157,7 +170,7 @@ def work(
         except watchdog.TimeLimitError:
             outcome = late()
     store.check_there()
-    return Finished(task.job, store.put(outcome), reused=False)
+    return task.finished(store.put(outcome), reused=False)
 
 
 def work_apart(task: Task, source: Source, store: Store, settings: Settings) -> Finished:
@@ -196,14 +209,14 @@ def look_up(task: Task, store: Store) -> Finished | None:
         return None
     failed = record.status == "failed"
     if failed or (fitted(task, record) and record.measured(task.options)):
-        return Finished(task.job, record, reused=True)
+        return task.finished(record, reused=True)
     return None
 
 
 def lost(task: Task, reason: str, store: Store) -> Finished:
     """Keep why a task has no outcome."""
     record = Record(job=task.job, status="failed", error=reason, fingerprint=task.fingerprint)
-    return Finished(task.job, store.put(Outcome(record)), reused=False)
+    return task.finished(store.put(Outcome(record)), reused=False)
 
 
 def _check_code(task: Task) -> None:
