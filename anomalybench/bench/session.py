@@ -101,7 +101,9 @@ class Session:
         found = self.asked(records)
         if self.suite.own:
             found = Selection(self.store, self.suite.name).added(found)
-        return [*found, *(r for r in self.store.beside(found, f"{EXTERNAL}*") if r.id not in {one.id for one in found})]
+        ids = {result.id for result in found}
+        others = self.store.on_same_images(found, f"{EXTERNAL}*")
+        return [*found, *(result for result in others if result.id not in ids)]
 
     def asked(self, records: Iterable[Record]) -> list[Result]:
         """Of each record the measurement that was asked for."""

@@ -98,7 +98,7 @@ def number(value: object, digits: int = 3) -> str:
     """A cell of a table: nothing where it is unknown."""
     from anomalybench.report import marks
 
-    if not marks.known(value):
+    if not marks.has_value(value):
         return ""
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from anomalybench.core.record import Result
     from anomalybench.inspection.data_check import Report
     from anomalybench.report.unusual import Unusual
-    from anomalybench.report.verdicts import Ground, Pair
+    from anomalybench.report.verdicts import Comparison, Pair
 
 __all__ = [
-    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_data_report", "print_files",
-    "print_frame", "print_ground", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text",
+    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_comparison", "print_data_report",
+    "print_files", "print_frame", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text",
     "print_unusual", "remark", "show_page", "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
@@ -73,12 +73,12 @@ def print_frame(frame: "pd.DataFrame", title: str) -> None:
     console().print(table(columns, rows, title=plain(title)))
 
 
-def print_ground(ground: "Ground") -> None:
+def print_comparison(comparison: "Comparison") -> None:
     """What can be said of methods that share their test images."""
-    k, one = ground.ranking.n_categories, len(ground.pairs) == 1
+    k, one = comparison.ranking.n_categories, len(comparison.pairs) == 1
     out = console()
-    where = f"{ground.metric} on {ground.dataset}, {ground.protocol}"
-    heading = f"{where}: a = {ground.pairs[0].a}, b = {ground.pairs[0].b}" if one else where
+    where = f"{comparison.metric} on {comparison.dataset}, {comparison.protocol}"
+    heading = f"{where}: a = {comparison.pairs[0].a}, b = {comparison.pairs[0].b}" if one else where
     out.print(f"\n[b]{plain(heading)}[/]", highlight=False, soft_wrap=True)
     columns = [
         Column("method a", least=9), Column("method b", least=9), Column("category", leaves=2, least=8),
@@ -86,18 +86,18 @@ def print_ground(ground: "Ground") -> None:
         Column("95 % interval", number=True), Column("p", number=True),
         Column("signed-\nrank p", number=True, leaves=1),
     ]  # fmt: skip
-    rows = [row for pair in ground.pairs for row in _compared(pair, k, one=one)]
+    rows = [row for pair in comparison.pairs for row in _compared(pair, k, one=one)]
     out.print(table(columns, rows))
-    over = f"{k} categories" if one else f"{len(ground.pairs)} pairs"
+    over = f"{k} categories" if one else f"{len(comparison.pairs)} pairs"
     adjusted = f", adjusted by Holm over {over}; the intervals are not adjusted" if k > 1 or not one else ""
     out.print(f"p: paired bootstrap{adjusted}.", style="dim")
-    if len(ground.ranking.methods) > 2 and k > 1:
-        ranks = zip(ground.ranking.methods, ground.ranking.ranks, strict=True)
+    if len(comparison.ranking.methods) > 2 and k > 1:
+        ranks = zip(comparison.ranking.methods, comparison.ranking.ranks, strict=True)
         listed = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks)
         out.print(f"Mean ranks over {k} categories: {plain(listed)}", soft_wrap=True, highlight=False)
-    best = ground.ranking.methods[0]
-    told = [pair.sentence() for pair in ground.pairs if not k or best in (pair.a, pair.b)]
-    for text in (*told, *ground.remarks):
+    best = comparison.ranking.methods[0]
+    told = [pair.sentence() for pair in comparison.pairs if not k or best in (pair.a, pair.b)]
+    for text in (*told, *comparison.remarks):
         out.print(f"- {plain(text)}", soft_wrap=True, highlight=False)
 
 

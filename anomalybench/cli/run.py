@@ -76,7 +76,7 @@ def score(
     session.store.check_writable()
     for outcome in external.outcomes(session, file, maps, learns_from):
         session.store.put(outcome)
-    results = session.store.beside(session.results(()))
+    results = session.store.on_same_images(session.results(()))
     _write_tables(session, results)
 
 

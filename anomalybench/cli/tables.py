@@ -81,13 +81,13 @@ def compare(
     from anomalybench.report import remarks, verdicts
 
     store = existing(results)
-    found = verdicts.grounds(store, dataset, protocol, methods or [], metric)
-    for ground in found:
-        console.print_ground(ground)
+    found = verdicts.comparisons(store, dataset, protocol, methods or [], metric)
+    for comparison in found:
+        console.print_comparison(comparison)
     there = [result for record in store.records() for result in results_of(record)]
     for remark in filter(None, (report.remark_on_images(there), *remarks.left_out(store))):
         console.warn(remark)
-    console.print_files([file for ground in found for file in verdicts.draw(ground, results)])
+    console.print_files([file for comparison in found for file in verdicts.draw(comparison, results)])
 
 
 def existing(results: Path) -> "Store":
@@ -111,7 +111,8 @@ def stored(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[Re
     session = _session(store, suite, data)
     records = session.stored()
     found = session.asked(records)
-    return session.suite.name, [*found, *store.beside(found, f"{EXTERNAL}*")], len(session.suite.jobs) - len(records)
+    others = store.on_same_images(found, f"{EXTERNAL}*")
+    return session.suite.name, [*found, *others], len(session.suite.jobs) - len(records)
 
 
 def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Result]":
@@ -147,7 +148,7 @@ def named(store: "Store", wanted: list[str], data: Path | None, records: "list[R
         if not ids and not (ids := Selection(store, name).ids()):
             session = _session(store, name, data)
             mine = session.stored()
-            ids = {result.id for result in store.beside(session.asked(mine), f"{EXTERNAL}*")}
+            ids = {result.id for result in store.on_same_images(session.asked(mine), f"{EXTERNAL}*")}
             ids |= {record.id for record in mine if not results_of(record)}
             ids |= {result.id for result in session.asked(mine)}
         found |= ids

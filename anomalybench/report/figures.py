@@ -202,7 +202,7 @@ def _panel(axis: Axes, job: _Job, index: int, row: "pd.Series[Any]", limits: tup
     ):
         axis.contour(mask, levels=[0.5], colors=_CONTOUR, linewidths=1.2)
     if row["score"] > job.threshold:
-        for box in heat.found_boxes(full):
+        for box in heat.predicted_boxes(full):
             size = (box.right - box.left, box.bottom - box.top)
             axis.add_patch(Rectangle((box.left - 0.5, box.top - 0.5), *size, fill=False, edgecolor=_BOX, linewidth=1.4))
     axis.set_title(

@@ -36,6 +36,6 @@ def beyond(anomaly_map: NDArray[np.float32], limits: tuple[float, float]) -> int
     return int(((anomaly_map < limits[0]) | (anomaly_map > limits[1])).sum())
 
 
-def found_boxes(anomaly_map: NDArray[np.float32]) -> list[Box]:
+def predicted_boxes(anomaly_map: NDArray[np.float32]) -> list[Box]:
     """Boxes around what a map marks, without specks of less than a 2,000th of the image."""
     return boxes.components(anomaly_map, min_area=max(1, anomaly_map.size // 2000))

@@ -13,7 +13,7 @@ NOT_ABOVE = "not above a floor"
 def not_above_a_floor(row: Mapping[Any, Any]) -> bool | None:
     """Whether a method is not shown to be better than each floor; None where that is unknown."""
     above = row.get("above_floors")
-    return not above if known(above) else None
+    return not above if has_value(above) else None
 
 
 def not_ranked(row: Mapping[Any, Any]) -> str | None:
@@ -36,11 +36,11 @@ def of(row: Mapping[Any, Any], most_categories: int, n_tied: int) -> list[str]:
         found.append(f"only {n} of {most_categories} categories")
     if reason:
         return found if not n or reason in found else [*found, reason]
-    if known(tied) and tied:
+    if has_value(tied) and tied:
         found.append(TIED if n_tied > 1 else "best")
     return [*found, NOT_ABOVE] if not_above_a_floor(row) else found
 
 
-def known(value: object) -> bool:
+def has_value(value: object) -> bool:
     """Whether a cell of a table holds a value."""
     return value is not None and value is not pd.NA and not (isinstance(value, float) and math.isnan(value))

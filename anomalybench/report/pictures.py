@@ -106,7 +106,7 @@ def small_map(anomaly_map: NDArray[np.float32], limits: tuple[float, float]) -> 
 def boxes(anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> list[list[int]]:
     """Found boxes (left, top, right, bottom) in thousandths of an image of that width and height."""
     width, height = _fitting(size, _LARGE)
-    found = heat.found_boxes(resize_map(anomaly_map, (width, height)))
+    found = heat.predicted_boxes(resize_map(anomaly_map, (width, height)))
     return [
         [round(_SCALE * x) for x in (b.left / width, b.top / height, b.right / width, b.bottom / height)] for b in found
     ]

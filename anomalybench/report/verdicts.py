@@ -27,7 +27,7 @@ class Pair:
     Attributes:
         a: The one with the higher mean.
         b: The other.
-        whole: Over all categories that both have; p adjusted by Holm over the pairs of the ground.
+        whole: Over all categories that both have; p adjusted by Holm over all pairs.
         by_category: For each category; p adjusted by Holm over the categories.
         wilcoxon: Signed-rank p-value over the categories.
         too_few: Which class has too few test images for a verdict, in words.
@@ -65,7 +65,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Comparison:
     """Methods that share dataset, protocol and test images.
 
     Attributes:
@@ -85,9 +85,9 @@ class Ground:
     remarks: list[str]
 
 
-def grounds(
+def comparisons(
     store: Store, dataset: str | None, protocol: str | None, methods: Sequence[str], metric: str
-) -> list[Ground]:
+) -> list[Comparison]:
     """Every dataset and protocol on which at least two of the methods have finished jobs in common.
 
     Args:
@@ -122,30 +122,33 @@ def grounds(
             chosen = chosen[matching]
     resamples = functools.cache(store.resample(results))
     shared = [
-        _ground(str(d), str(p), group, metric, resamples) for (d, p), group in chosen.groupby(["dataset", "protocol"])
+        _comparison(str(d), str(p), group, metric, resamples)
+        for (d, p), group in chosen.groupby(["dataset", "protocol"])
     ]
-    found = [ground for ground in shared if ground is not None]
+    found = [compared for compared in shared if compared is not None]
     if not found:
         raise StoreError(f"{store.results} holds no {metric} of two methods on the same images. Run some first.")
     return found
 
 
-def draw(ground: Ground, results: Path) -> list[Path]:
-    """The critical-difference diagram of a ground with three methods or more and several categories; returns files."""
+def draw(compared: Comparison, results: Path) -> list[Path]:
+    """The critical-difference diagram of three methods or more on several categories; returns the files."""
     from anomalybench.report import critical_difference
 
-    if len(ground.ranking.methods) < 3 or ground.ranking.n_categories < 2:
+    if len(compared.ranking.methods) < 3 or compared.ranking.n_categories < 2:
         return []
-    name = safe_name(f"critical_difference_{ground.dataset}_{ground.protocol}_{ground.metric}")
+    name = safe_name(f"critical_difference_{compared.dataset}_{compared.protocol}_{compared.metric}")
     file = results / "figures" / f"{name}.png"
     try:
-        critical_difference.draw(ground.ranking, ground.metric, file)
+        critical_difference.draw(compared.ranking, compared.metric, file)
     except OSError as error:
         raise StoreError(f"{file}: cannot be written ({error.strerror}). Name another: --results DIR.") from None
     return [file]
 
 
-def _ground(dataset: str, protocol: str, jobs: pd.DataFrame, metric: str, resamples: Resamples) -> Ground | None:
+def _comparison(
+    dataset: str, protocol: str, jobs: pd.DataFrame, metric: str, resamples: Resamples
+) -> Comparison | None:
     groups = {str(method): group for method, group in jobs.groupby("method", sort=True)}
     pairs = [_pair(a, b, groups, metric, resamples) for a, b in itertools.combinations(groups, 2)]
     pairs = [pair for pair in pairs if pair.whole.n_categories]
@@ -154,7 +157,7 @@ def _ground(dataset: str, protocol: str, jobs: pd.DataFrame, metric: str, resamp
     adjusted = paired_tests.holm([pair.whole.p for pair in pairs])
     pairs = [replace(pair, whole=replace(pair.whole, p=p)) for pair, p in zip(pairs, adjusted, strict=True)]
     ranking = comparison.ranking(groups, metric)
-    return Ground(dataset, protocol, metric, pairs, ranking, _remarks(jobs, ranking, pairs))
+    return Comparison(dataset, protocol, metric, pairs, ranking, _remarks(jobs, ranking, pairs))
 
 
 def _pair(a: str, b: str, groups: dict[str, pd.DataFrame], metric: str, resamples: Resamples) -> Pair:

@@ -47,7 +47,7 @@ def _choices() -> str:
 
 
 @contextmanager
-def lent(wanted: str) -> Iterator[str]:
+def reserved(wanted: str) -> Iterator[str]:
     """The torch device for one job; a GPU goes to one job at a time on this machine, and the others wait.
 
     The lock is the operating system's, so that it ends with the process, and is named after the GPU itself: `cuda:0`

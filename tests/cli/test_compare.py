@@ -153,8 +153,8 @@ def test_results_on_other_images_of_the_same_name_are_kept_apart(cli, pair):
     result = cli("compare", "--results", pair)
     assert result.exit_code == 0, result.text
     assert "results on 1 other sets of images of the same name are rows of their own" in result.text
-    (ground,) = verdicts.grounds(Store(pair), None, None, [], "auroc")
-    assert [one.whole.n_categories for one in ground.pairs] == [1]
+    (compared,) = verdicts.comparisons(Store(pair), None, None, [], "auroc")
+    assert [one.whole.n_categories for one in compared.pairs] == [1]
     for folder in folders[1:]:
         other_images(folder)
     cli("compare", "--results", pair).assert_refused("two methods on the same images")
@@ -173,8 +173,8 @@ def test_records_without_resamples_are_shown_and_nothing_is_concluded(cli, pair)
     assert "brightest and random: nothing can be concluded; their records hold no resamples" in result.text
     assert "nan" not in result.text
     assert "-1.000" not in result.text
-    (ground,) = verdicts.grounds(Store(pair), None, None, [], "auroc")
-    assert np.isnan(ground.pairs[0].whole.interval).all()
+    (compared,) = verdicts.comparisons(Store(pair), None, None, [], "auroc")
+    assert np.isnan(compared.pairs[0].whole.interval).all()
     board = cli("leaderboard", "--results", pair)
     assert board.exit_code == 0
     assert "nan" not in board.text

@@ -147,7 +147,7 @@ def test_a_comparison_names_both_methods_once_and_breaks_no_number(at, width, n)
         for i in range(n)
     ]
     ranking = Any(n_categories=2, methods=["method_a_0", "method_b_0"], ranks=[1.0, 2.0])
-    text = at(width, console.print_ground, Any(dataset="toy", protocol="pooled", metric="auroc", pairs=pairs,
+    text = at(width, console.print_comparison, Any(dataset="toy", protocol="pooled", metric="auroc", pairs=pairs,
                                                ranking=ranking, remarks=[]))  # fmt: skip
     assert max(map(len, text.splitlines())) <= width
     assert text.count("0.912") == 2 * text.count("-0.012 to +0.012") == 2 * (2 if n == 1 else n)

@@ -42,15 +42,15 @@ def test_a_job_that_failed_before_its_images_were_known_is_a_row_of_its_category
 
 
 def test_compare_never_mixes_images_and_says_which(other):
-    found = {ground.dataset: ground for ground in verdicts.grounds(other, None, None, [], "auroc")}
-    assert {name: [sorted((p.a, p.b)) for p in ground.pairs] for name, ground in found.items()} == {
+    found = {one.dataset: one for one in verdicts.comparisons(other, None, None, [], "auroc")}
+    assert {name: [sorted((p.a, p.b)) for p in one.pairs] for name, one in found.items()} == {
         "toy": [["cam", "fcdd"]], "toy (images 1a2b3c4d)": [["cam", "vae"]],
     }  # fmt: skip
 
 
 def test_compare_of_methods_that_share_no_images_is_refused(other):
     with pytest.raises(StoreError, match="of two methods on the same images"):
-        verdicts.grounds(other, None, None, ["fcdd", "vae"], "auroc")
+        verdicts.comparisons(other, None, None, ["fcdd", "vae"], "auroc")
 
 
 def test_own_folders_are_rows_under_their_names(store, put):

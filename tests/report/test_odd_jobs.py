@@ -98,8 +98,8 @@ def rest_stands(store):
     drawn = figures.draw_all(results, store)
     assert all("odd" in name for name in drawn.lost)
     assert len(drawn.files) >= 8
-    (ground,) = verdicts.grounds(store, None, None, [], "auroc")
-    assert any({pair.a, pair.b} == {"cam", "fcdd"} and pair.whole.p >= 0 for pair in ground.pairs)
+    (compared,) = verdicts.comparisons(store, None, None, [], "auroc")
+    assert any({pair.a, pair.b} == {"cam", "fcdd"} and pair.whole.p >= 0 for pair in compared.pairs)
     return data, drawn
 
 

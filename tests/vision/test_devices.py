@@ -18,11 +18,11 @@ def two_gpus(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "POLL_S", 0.001)
 
 
-def test_each_gpu_is_lent_to_one_job_at_a_time(two_gpus):
+def test_each_gpu_is_reserved_for_one_job_at_a_time(two_gpus):
     used, most, lock = [], [], threading.Lock()
 
     def job():
-        with devices.lent("auto") as name:
+        with devices.reserved("auto") as name:
             with lock:
                 used.append(name)
                 most.append(len(used))
@@ -41,9 +41,9 @@ def test_each_gpu_is_lent_to_one_job_at_a_time(two_gpus):
 
 
 def test_a_named_gpu_waits_for_that_one(two_gpus):
-    with devices.lent("cuda:1") as first, devices.lent("cuda") as other:
+    with devices.reserved("cuda:1") as first, devices.reserved("cuda") as other:
         assert (first, other) == ("cuda:1", "cuda:0")
-        waiting = threading.Thread(target=lambda: devices.lent("cuda:1").__enter__())
+        waiting = threading.Thread(target=lambda: devices.reserved("cuda:1").__enter__())
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
@@ -52,7 +52,7 @@ def test_a_named_gpu_waits_for_that_one(two_gpus):
 
 
 def hold(name, started):
-    with devices.lent(name):
+    with devices.reserved(name):
         started.set()
         time.sleep(60)
 
@@ -66,15 +66,15 @@ def test_a_killed_process_gives_its_gpu_back(two_gpus):
     assert started.wait(10)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    with devices.lent("cuda:0") as name:
+    with devices.reserved("cuda:0") as name:
         assert name == "cuda:0"
 
 
 def test_without_a_gpu(monkeypatch):
     monkeypatch.setattr(devices, "gpus", dict)
-    with devices.lent("auto") as first, devices.lent("cpu") as second:
+    with devices.reserved("auto") as first, devices.reserved("cpu") as second:
         assert first == second == "cpu"
-    with pytest.raises(UsageError, match=r"cuda:3.*Take one of: cpu"), devices.lent("cuda:3"):
+    with pytest.raises(UsageError, match=r"cuda:3.*Take one of: cpu"), devices.reserved("cuda:3"):
         pass
 
 
@@ -88,10 +88,10 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch, 
 
 def test_gpu_is_any_gpu(two_gpus, monkeypatch):
     assert devices.device_name("gpu") == "cuda"
-    with devices.lent("gpu") as name:
+    with devices.reserved("gpu") as name:
         assert name == "cuda:0"
     monkeypatch.setattr(devices, "gpus", dict)
     monkeypatch.setattr(devices.torch.backends.mps, "is_available", lambda: True)
     assert devices.device_name("gpu") == "mps"
-    with devices.lent("gpu") as name:
+    with devices.reserved("gpu") as name:
         assert name == "mps"

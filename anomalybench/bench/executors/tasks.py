@@ -147,7 +147,7 @@ def work(
     store.check_there()
     folder = store.results / "work"
     features = FeatureStore(folder / "features", int(settings.feature_gb * 1e9)) if settings.feature_gb else None
-    with devices.lent(settings.device) as device:
+    with devices.reserved(settings.device) as device:
         if finished := look_up(task, store):
             return finished
 

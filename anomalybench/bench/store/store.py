@@ -128,7 +128,7 @@ class Store:
             if collecting:
                 gc.enable()
 
-    def beside(self, results: Iterable[Result], methods: str = "*") -> list[Result]:
+    def on_same_images(self, results: Iterable[Result], methods: str = "*") -> list[Result]:
         """Results of the same images, split in the same way and measured with the same threshold rule.
 
         Args:
