@@ -36,7 +36,7 @@ def write(file: Path, shared: Path, state: Mapping[str, NDArray[Any]]) -> None:
             continue
         digest = _digest(values)
         target = shared / f"{digest.hex()}.npz"
-        if not target.exists():
+        if _shared(target, digest) is None:
             with write_aside(target) as aside:
                 arrays.write(aside, {"values": values})
         entries[_SHARED + name] = np.frombuffer(digest, np.uint8)
@@ -56,11 +56,20 @@ def read(file: Path, shared: Path) -> dict[str, NDArray[Any]]:
             continue
         digest = values.tobytes()
         one = shared / f"{digest.hex()}.npz"
-        whole = arrays.read(one).get("values")
-        if whole is None or _digest(whole) != digest:
-            raise StoreError(f"{one}: is damaged. Fit the job again: --force.")
+        whole = _shared(one, digest)
+        if whole is None:
+            raise StoreError(f"{one}: is gone or damaged. Fit the job again: --force.")
         found[name.removeprefix(_SHARED)] = whole
     return found
+
+
+def _shared(file: Path, digest: bytes) -> NDArray[Any] | None:
+    """The array of a file; None where it is not there, damaged or another one."""
+    try:
+        values = arrays.read(file).get("values")
+    except StoreError:
+        return None
+    return values if values is not None and _digest(values) == digest else None
 
 
 def _digest(values: NDArray[Any]) -> bytes:
