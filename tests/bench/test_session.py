@@ -137,7 +137,7 @@ def test_a_second_run_does_nothing_and_results_are_those_asked_for(run, fits):
 
 def older(session, record, *names):
     """Put back the record as older formulas would have left it: with another number."""
-    stale = {"version": MEASURE_VERSION - 1, "metrics": {"auroc": 0.123}}
+    stale = {"version": MEASURE_VERSION - 1, "metrics": {"auroc": 0.123456}}
     changed = tuple(one.model_copy(update=stale if one.name in names else {}) for one in record.measurements)
     drawn = session.store.resamples(record)
     return session.store.measured(record.model_copy(update={"measurements": changed}), drawn)
@@ -166,7 +166,7 @@ def test_the_command_measure_gives_the_same_tables(run, fits, cli, tmp_path):
     (record,) = session.store.records()
     assert record.measurements == item.record.measurements
     table = (results / "leaderboards" / "all_by_category.csv").read_text()
-    assert "0.123" not in table
+    assert "0.123456" not in table
     assert cli("measure", "--results", results).exit_code == 0
     assert (results / "leaderboards" / "all_by_category.csv").read_text() == table
 
