@@ -18,7 +18,7 @@ from anomalybench.bench.runner import run_job, unfinished
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Outcome, Store
 from anomalybench.core import registry
-from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError, UsageError
+from anomalybench.core.errors import AnomalyBenchError, DataError, UsageError, described
 from anomalybench.core.job import EXTERNAL, Choice, Job
 from anomalybench.core.record import MeasureOptions, Record
 from anomalybench.vision import devices
@@ -179,8 +179,9 @@ def _measured(record: Record, table: ItemTable, task: Task, store: Store, device
     """What is asked for, measured on what is stored; why not, where it cannot be: the stored result stays as it is."""
     try:
         return complete(record, table, task.options, store, device)
-    except (DataError, StoreError) as error:
-        return unfinished(task.job, table, device, str(error), bad_input=True)
+    except Exception as error:  # a plugin may raise anything, and the other jobs must go on
+        bad_input = isinstance(error, AnomalyBenchError)
+        return unfinished(task.job, table, device, described(error), bad_input=bad_input)
 
 
 def fitted(task: Task, record: Record | None) -> bool:
