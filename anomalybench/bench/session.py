@@ -64,6 +64,11 @@ class Session:
     def remarks(self) -> list[str]:
         """What a user should know of the images before anything runs."""
         said = [f"--data is read as {self.suite.understood}"] if self.suite.understood else []
+        if n := self.store.of_version_0_1_0(self.suite.jobs):
+            said.append(
+                f"{n} results of these methods and images are of version 0.1.0 and will be run again, unless you take "
+                f"them over first: anomalybench measure --results {self.store.results}"
+            )
         for job in {(job.dataset.model_dump_json(), job.category): job for job in self.suite.jobs}.values():
             table, plugin = self.tables.get(job.dataset, job.category), build_dataset(job.dataset)
             where = f"{job.dataset.name}/{job.category}"
