@@ -64,12 +64,14 @@ class Finished:
     Attributes:
         job: The job.
         record: What it left.
-        reused: The record was in the store already.
+        reused: Its fit was in the store already.
+        measured: Only measuring was left to do.
     """
 
     job: Job
     record: Record
     reused: bool
+    measured: bool = False
 
     def __str__(self) -> str:
         """One line: the result's id, the job, how it ended, and its ROC AUC and balanced accuracy."""
@@ -79,7 +81,8 @@ class Finished:
         numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else self.record.error or ""
         total = self.record.costs.total_s
         took = "" if total is None else f" in {total:.1f} s"
-        state = "done before" if self.reused else self.record.status + took
+        before = "measured" if self.measured else "done before"
+        state = before if self.reused and self.record.status == "ok" else self.record.status + took
         return f"{self.job.id[:8]} {self.job}: {state} {numbers}".rstrip()
 
 
@@ -140,7 +143,7 @@ def work(
 
         record = store.get(task.job, task.fingerprint)
         if record is not None and fitted(task, record):
-            return Finished(task.job, _measured(record, table, task, store, device), reused=True)
+            return Finished(task.job, _measured(record, table, task, store, device), reused=True, measured=True)
 
         def late() -> Outcome:
             return Outcome(unfinished(task.job, table, device, f"took longer than --timeout {settings.timeout} s"))
