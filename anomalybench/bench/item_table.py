@@ -72,6 +72,10 @@ class ItemTables:
             self._read[key] = _read(dataset, category, self.source)
         return self._read[key]
 
+    def known(self, dataset: Choice, category: str) -> ItemTable | None:
+        """The items of one category if they have been read."""
+        return self._read.get((dataset.model_dump_json(), category))
+
 
 def build_dataset(choice: Choice) -> Dataset:
     """The plugin with its options, checked."""

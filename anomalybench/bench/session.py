@@ -64,6 +64,11 @@ class Session:
     def remarks(self) -> list[str]:
         """What a user should know of the images before anything runs."""
         said = [f"--data is read as {self.suite.understood}"] if self.suite.understood else []
+        if n := self.store.of_version_0_1_0(self.suite.jobs):
+            said.append(
+                f"{n} results of these methods and images are of version 0.1.0 and will be run again, unless you take "
+                f"them over first: anomalybench measure --results {self.store.results}"
+            )
         for job in {(job.dataset.model_dump_json(), job.category): job for job in self.suite.jobs}.values():
             table, plugin = self.tables.get(job.dataset, job.category), build_dataset(job.dataset)
             where = f"{job.dataset.name}/{job.category}"
@@ -95,8 +100,9 @@ class Session:
         from_run = {item.job.id: item.record for item in finished}
         records = []
         for job in self.suite.jobs:
-            fingerprint = self.tables.get(job.dataset, job.category).fingerprint
-            record = from_run.get(job.id) or self.store.get(job, fingerprint)
+            table = self.tables.known(job.dataset, job.category)  # a shard has no need of the other jobs' images
+            stored = self.store.newest(job) if table is None else self.store.get(job, table.fingerprint)
+            record = from_run.get(job.id) or stored
             records += [record] if record is not None else []
         found = self.asked(records)
         if self.suite.own:
@@ -112,7 +118,5 @@ class Session:
         return [r for r in results if r.measurement is None or r.measurement.name == rule]
 
     def stored(self) -> list[Record]:
-        """What is there of the jobs on the images that are there."""
-        fingerprints = [self.tables.get(job.dataset, job.category).fingerprint for job in self.suite.jobs]
-        found = [self.store.get(job, name) for job, name in zip(self.suite.jobs, fingerprints, strict=True)]
-        return [record for record in found if record is not None]
+        """The latest record of each job that has one; the images need not be there."""
+        return [record for job in self.suite.jobs if (record := self.store.newest(job)) is not None]

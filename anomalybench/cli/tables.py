@@ -12,13 +12,13 @@ from anomalybench.cli.options import RESULTS, DataOption, ResultsOption, SuiteAr
 if TYPE_CHECKING:
     from anomalybench.bench.session import Session
     from anomalybench.bench.store import Store
+    from anomalybench.core.errors import StoreError
     from anomalybench.core.record import Record, Result
 
 
 def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: ResultsOption = RESULTS) -> None:
     """Make leaderboards from the results folder: of a suite, of a run by its name, or of all there is."""
     from anomalybench.bench.store.selection import Selection
-    from anomalybench.core.errors import StoreError
     from anomalybench.core.record import results_of
     from anomalybench.report import leaderboard as report
     from anomalybench.report import outputs, remarks
@@ -31,7 +31,7 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
     elif not (found := Selection(store, suite).read()):
         name, found, missing = stored(store, suite, data)
     if not found:
-        raise StoreError(f"{results} holds no results{f' of {suite}' if suite else ''}. Run some first.")
+        raise _nothing(store, f"no results{f' of {suite}' if suite else ''}")
     tables = outputs.tables_of(found, store)
     console.print_leaderboard(tables.leaderboard, tables.by_category)
     for remark in filter(None, (report.remark_on_images(found), *(remarks.left_out(store) if suite is None else []))):
@@ -117,7 +117,6 @@ def stored(store: "Store", suite: str, data: Path | None) -> "tuple[str, list[Re
 
 def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bool) -> "list[Result]":
     """Results of the store: all, or those that are named by suite, run or id; if `finished`, only status ok."""
-    from anomalybench.core.errors import StoreError
     from anomalybench.core.record import results_of
 
     records = [record for record in store.records() if record.status == "ok" or not finished]
@@ -126,8 +125,7 @@ def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bo
         names = named(store, wanted, data, records)
         there = [result for result in there if result.id in names or result.record.id in names]
     if not there:
-        kind = "finished job" if finished else "job"
-        raise StoreError(f"{store.results} holds no {kind}{' of these' if wanted else ''}. Run some first.")
+        raise _nothing(store, f"no {'finished job' if finished else 'job'}{' of these' if wanted else ''}")
     return there
 
 
@@ -153,6 +151,14 @@ def named(store: "Store", wanted: list[str], data: Path | None, records: "list[R
             ids |= {result.id for result in session.asked(mine)}
         found |= ids
     return found
+
+
+def _nothing(store: "Store", what: str) -> "StoreError":
+    """The error where there is nothing to show, with what would help."""
+    from anomalybench.core.errors import StoreError
+    from anomalybench.report import remarks
+
+    return StoreError(" ".join([f"{store.results} holds {what}.", *(remarks.left_out(store) or ["Run some first."])]))
 
 
 def _session(store: "Store", suite: str, data: Path | None) -> "Session":

@@ -114,10 +114,12 @@ def share_out(units: Sequence[Unit], shares: tuple[float, float], seed: int) -> 
     wanted[wanted < 1e-9] = 0
     debt = {True: np.zeros(3), False: np.zeros(3)}
     parts: tuple[list[Unit], ...] = ([], [], [])
-    types = list(by_defect(units).items())
+    types = by_defect(units)
     rng = _generator(f"{seed}/order of the types")
-    for place in rng.permutation(len(types)):
-        defect, members = types[place]
+    small = [defect for defect, members in types.items() if len(members) < np.count_nonzero(wanted)]
+    drawn = [small[place] for place in rng.permutation(len(small))]
+    for defect in [*(name for name in types if name not in small), *drawn]:
+        members = types[defect]
         counts = _apportion(len(members), wanted, debt[defect == GOOD], rng)
         dealt = iter(shuffled(members, seed, defect))
         for part, count in zip(parts, counts, strict=True):

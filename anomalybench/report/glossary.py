@@ -14,5 +14,7 @@ TERMS = {
     "seed": "The number that random choices start from: the split and the training.",
     "suite": "A list of jobs under one name: which methods on which images.",
     "threshold": "An image is called anomalous if its score is greater than this number.",
-    "tied with the best": "On these test images, the method cannot be told from the one with the highest ROC AUC.",
+    "tied with the best": "On these test images, the method cannot be told from the one with the highest ROC AUC. It "
+    "can still be above every floor, one of which is tied as well: a tie weighs all methods at once and in both "
+    "directions; the test against a floor is of one pair in one direction, and so it shows smaller differences.",
 }

@@ -33,4 +33,4 @@ def left_out(store: Store) -> list[str]:
 
 
 def _left_out(n: int, noun: str) -> str:
-    return f"left out: {n} {noun}{'s' * (n != 1)}"
+    return f"Left out: {n} {noun}{'s' * (n != 1)}"

@@ -103,3 +103,15 @@ def test_it_is_refused_where_the_images_have_changed_or_it_is_damaged(today, tmp
     (images / "bolt" / "train" / "good" / "00.png").unlink()
     with pytest.raises(StoreError, match="not those of that run"):
         take_over(folder, Store(tmp_path / "old"))
+
+
+def test_results_of_0_1_0_are_never_silently_ignored(today, cli, run, images, tmp_path):
+    store, record = today
+    as_written_by_0_1_0(store, record, tmp_path / "old")
+    cure = f"anomalybench measure --results {tmp_path / 'old'}"
+    for command in ("leaderboard", "report"):
+        cli(command, "--results", tmp_path / "old").assert_refused("version 0.1.0", cure)
+    again = cli("run", *OPTIONS, "--data", images, "--results", tmp_path / "old", "--dry-run")
+    assert cure in again.text
+    assert cli("measure", "--results", tmp_path / "old").exit_code == 0
+    assert "1 to fit" not in cli("run", *OPTIONS, "--data", images, "--results", tmp_path / "old", "--dry-run").text

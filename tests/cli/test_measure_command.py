@@ -1,5 +1,7 @@
 """Measuring again: other threshold rules and `measure` need no fit."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -55,3 +57,12 @@ def test_measure_gives_the_same_tables_again(ran, cli, results):
         assert "measured again: 4 results, none of them fitted" in result.text
     assert [file.read_text() for file in files] == before
     cli("measure", "other", "--results", results).assert_refused("unknown suite or run 'other'", "mine")
+
+
+def test_a_leaderboard_that_cannot_be_written_is_shown(run, cli, images, tmp_path):
+    assert run("--methods", "brightest", "--dataset", "mvtec_ad", "--data", images, "--no-floors").exit_code == 0
+    shutil.rmtree(tmp_path / "results" / "leaderboards")
+    (tmp_path / "results" / "leaderboards").write_text("a file in the way")
+    done = cli("leaderboard", "--results", tmp_path / "results")
+    done.assert_refused("cannot be written")
+    assert "brightest" in done.stdout

@@ -108,12 +108,12 @@ def test_a_record_that_is_none_is_left_out_and_named(three, cli, spoil):
     spoiled(three, spoil)
     data, _ = rest_stands(three)
     assert "odd" not in {row["method"] for row in data["rows"]}
-    assert "left out: 1 damaged job folder (first: runs/toy/bolt/odd" in " ".join(data["notices"])
+    assert "Left out: 1 damaged job folder (first: runs/toy/bolt/odd" in " ".join(data["notices"])
     for command in (["leaderboard"], ["compare"], ["figures"], ["report"]):
         done = cli(*command, "--results", three.results)
         assert done.exit_code == 0, done.text
         if command != ["report"]:
-            assert "left out: 1 damaged job folder" in " ".join(done.text.split()), command
+            assert "Left out: 1 damaged job folder" in " ".join(done.text.split()), command
 
 
 @pytest.mark.parametrize("spoil", READABLE.values(), ids=READABLE)

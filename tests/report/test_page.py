@@ -94,7 +94,7 @@ def test_records_of_an_older_version(store, put):
     (read,) = store.records()
     data = data_of(written([read], store, notices=remarks.left_out(store)))
     said = " ".join(data["notices"])
-    for words in ("left out: 1 damaged job folder", "no raw scores", "no intervals"):
+    for words in ("Left out: 1 damaged job folder", "no raw scores", "no intervals"):
         assert words in said
     assert "test" not in data["jobs"][0]
     assert data["rows"][0]["values"]["auroc"] == record.measurements[0].metrics["auroc"]

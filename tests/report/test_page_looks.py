@@ -39,6 +39,13 @@ CONTRAST = """() => {
 }"""
 
 
+def test_the_leaderboard_fits_a_small_laptop_with_its_remarks(open_page, file):
+    tab = open_page(file, viewport={"width": 1120, "height": 800})
+    table = tab.locator("#leaderboard .scroll")
+    assert table.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+    tab.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_needs_no_scrolling_sideways_and_nothing_shifts(open_page, file, scheme):
     tab = open_page(file, viewport={"width": 375, "height": 800}, color_scheme=scheme)

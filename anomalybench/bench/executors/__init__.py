@@ -29,7 +29,7 @@ def run(
         ClusterError: The cluster was lost.
     """
     rule = rule_name(todo.options.threshold)
-    yield from (Finished(job, todo.done[job.id], True, rule) for job in todo.jobs if job.id in todo.done)
+    yield from (Finished(job, todo.done[job.id], reused=True, rule=rule) for job in todo.jobs if job.id in todo.done)
     if not todo.tasks:
         return
     if settings.cluster is not None:

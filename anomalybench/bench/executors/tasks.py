@@ -18,7 +18,7 @@ from anomalybench.bench.runner import run_job, unfinished
 from anomalybench.bench.settings import Settings
 from anomalybench.bench.store import Outcome, Store
 from anomalybench.core import registry
-from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError, UsageError
+from anomalybench.core.errors import AnomalyBenchError, DataError, UsageError, described
 from anomalybench.core.job import EXTERNAL, Choice, Job
 from anomalybench.core.record import Measurement, MeasureOptions, Record, rule_name
 from anomalybench.vision import devices
@@ -56,9 +56,9 @@ class Task:
     earlier: Record | None = None
     package: str = VERSION
 
-    def finished(self, record: Record, *, reused: bool) -> "Finished":
+    def finished(self, record: Record, *, reused: bool, measured: bool = False) -> "Finished":
         """The task with what it left."""
-        return Finished(self.job, record, reused, rule_name(self.options.threshold))
+        return Finished(self.job, record, reused, measured, rule_name(self.options.threshold))
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,15 @@ class Finished:
     Attributes:
         job: The job.
         record: What it left.
-        reused: The record was in the store already.
+        reused: Its fit was in the store already.
+        measured: Only measuring was left to do.
         rule: Name of the measurement that was asked for.
     """
 
     job: Job
     record: Record
     reused: bool
+    measured: bool = False
     rule: str = "default"
 
     @property
@@ -90,7 +92,8 @@ class Finished:
         numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else self.record.error or ""
         total = self.record.costs.total_s
         took = "" if total is None else f" in {total:.1f} s"
-        state = "done before" if self.reused else self.record.status + took
+        before = "measured" if self.measured else "done before"
+        state = before if self.reused and self.record.status == "ok" else self.record.status + took
         return f"{self.job.id[:8]} {self.job}: {state} {numbers}".rstrip()
 
 
@@ -153,7 +156,8 @@ def work(
 
         record = store.get(task.job, task.fingerprint)
         if record is not None and fitted(task, record):
-            return task.finished(_measured(record, table, task, store, device), reused=True)
+            measured = _measured(record, table, task, store, device)
+            return task.finished(measured, reused=True, measured=True)
 
         def late() -> Outcome:
             return Outcome(unfinished(task.job, table, device, f"took longer than --timeout {settings.timeout} s"))
@@ -192,8 +196,9 @@ def _measured(record: Record, table: ItemTable, task: Task, store: Store, device
     """What is asked for, measured on what is stored; why not, where it cannot be: the stored result stays as it is."""
     try:
         return complete(record, table, task.options, store, device)
-    except (DataError, StoreError) as error:
-        return unfinished(task.job, table, device, str(error), bad_input=True)
+    except Exception as error:  # a plugin may raise anything, and the other jobs must go on
+        bad_input = isinstance(error, AnomalyBenchError)
+        return unfinished(task.job, table, device, described(error), bad_input=bad_input)
 
 
 def fitted(task: Task, record: Record | None) -> bool:

@@ -51,6 +51,15 @@ def record(folder: Path) -> Record | None:
     return found if isinstance(found, Record) else None
 
 
+def version(folder: Path) -> int:
+    """Version of the layout of a folder that this version cannot read; 0 of what is no result, or one of today's."""
+    try:
+        found = checked(index.beginning(folder / RECORD), folder)
+    except OSError:
+        return 0
+    return found.schema if isinstance(found, Unreadable) else 0
+
+
 def checked(text: bytes, folder: Path) -> Record | Unreadable:
     """The record of this text if it is one, and the files that it names lie in the folder and have their sizes."""
     try:

@@ -232,6 +232,14 @@ class Store:
         except OSError as error:
             raise StoreError(f"{target}: cannot be written ({error.strerror or error}).") from None
 
+    def of_version_0_1_0(self, jobs: Iterable[Job]) -> int:
+        """How many results of that version lie beside these jobs; `takeover` reads them."""
+        folders = {self.folder(job, "").parent for job in jobs}
+        old = [
+            file.parent for folder in folders for file in folder.glob(f"[!.]*/{RECORD}") if "-" not in file.parent.name
+        ]
+        return sum(reading.version(folder) == 1 for folder in old)
+
     def sweep(self, jobs: Iterable[Job]) -> None:
         """Remove what killed runs have left half-written beside these jobs."""
         for folder in {self.folder(job, "").parent for job in jobs}:
