@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from anomalybench.bench.suite import FLOORS
 from anomalybench.core.files import write_text
 from anomalybench.core.job import Choice
 from anomalybench.core.record import Result, rule_name
+from anomalybench.datasets._files import folder_name
 from anomalybench.evaluate import catalogue
 from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.report import comparison, published
@@ -75,14 +77,13 @@ def build(results: Iterable[Result], resamples: Resamples = lambda job, metric: 
     known = published.read()
     methods = _labels([r.record.job.method for r in newest])
     datasets = _labels([r.record.job.dataset for r in newest])
-    splits = [_split(r) for r in newest]
-    protocols = _labels(splits)
-    other = other_images(newest)
+    protocols = _protocols(newest)
+    added = {result.id: place + other for result, place, other in _told_apart(newest)}
     rows = [
-        {**_row(result), "method": methods(result.record.job.method), "protocol": protocols(split),
-         "dataset": datasets(result.record.job.dataset) + other.get(result.id, ""),
+        {**_row(result), "method": methods(result.record.job.method), "protocol": protocols(result),
+         "dataset": datasets(result.record.job.dataset) + added[result.id],
          "published": published.of(known, [result.record])}
-        for result, split in zip(newest, splits, strict=True)
+        for result in newest
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=job_columns())
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
@@ -106,38 +107,65 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     return files
 
 
-def other_images(results: Sequence[Result]) -> dict[str, str]:
-    """What is added to the dataset's name of results that were not measured on the latest images of their category.
+def _told_apart(results: Sequence[Result]) -> list[tuple[Result, str, str]]:
+    """Each result with what is added to its dataset's name.
 
-    Results on different images are not comparable, even where dataset and category have the same name.
+    Results on different images are not comparable, even where dataset and category have the same name. So the name of
+    the data folder is added where a dataset was read from several, and the fingerprint where a result was not measured
+    on the latest images of its category and folder.
     """
-    latest: dict[tuple[str, str], tuple[str, str]] = {}
-    for result in results:
-        record = result.record
-        now = record.environment.get("date", ""), record.fingerprint
-        if record.fingerprint:  # a job may fail before its images are known
-            latest[_category(result)] = max(latest.get(_category(result), now), now)
-    return {
-        result.id: f" (images {result.record.fingerprint[:8]})"
-        for result in results
-        if result.record.fingerprint not in ("", latest.get(_category(result), ("", ""))[1])
-    }
+    folders = _folders(results)
+    places: dict[str, set[str]] = {}
+    for result, folder in zip(results, folders, strict=True):
+        places.setdefault(_dataset(result), set()).update({folder} - {""})
+    shown = [f" ({f})" if f and len(places[_dataset(r)]) > 1 else "" for r, f in zip(results, folders, strict=True)]
+    keys = [(_dataset(r), r.record.job.category, place) for r, place in zip(results, shown, strict=True)]
+    latest: dict[tuple[str, str, str], tuple[str, str]] = {}
+    for result, key in zip(results, keys, strict=True):
+        now = result.record.environment.get("date", ""), result.record.fingerprint
+        if result.record.fingerprint:  # a job may fail before its images are known
+            latest[key] = max(latest.get(key, now), now)
+    found = []
+    for result, key in zip(results, keys, strict=True):
+        images = result.record.fingerprint
+        old = images not in ("", latest.get(key, ("", ""))[1])
+        found.append((result, key[2], f" (images {images[:8]})" if old else ""))
+    return found
 
 
 def remark_on_images(results: Sequence[Result]) -> str | None:
-    """A sentence where `other_images` has found some."""
-    other = set(other_images(_newest(results)).values())
+    """A sentence where results were measured on images that are not the latest of their name."""
+    other = {other.strip() for _, _, other in _told_apart(_newest(results)) if other}
     if not other:
         return None
+    sets = "1 other set" if len(other) == 1 else f"{len(other)} other sets"
     return (
-        f"results on {len(other)} other sets of images of the same name are rows of their own: "
-        f"{', '.join(sorted(other))}. Only rows of the same images can be compared."
+        f"results on {sets} of images of the same name are rows of their own: {', '.join(sorted(other))}. Only rows of "
+        "the same images can be compared."
     )
 
 
-def _category(result: Result) -> tuple[str, str]:
-    job = result.record.job
-    return json.dumps(job.dataset.identity), job.category
+def _dataset(result: Result) -> str:
+    return json.dumps(result.record.job.dataset.identity)
+
+
+def _folders(results: Sequence[Result]) -> list[str]:
+    """Name of each result's data folder; the same one for the same images, which may lie elsewhere on another machine.
+
+    Nothing where the dataset's own name says it already, or nobody knows.
+    """
+    name = functools.cache(lambda root: folder_name(Path(root)))
+    own = [result.record.job.dataset.params.get("name") for result in results]
+    roots = [result.record.root for result in results]
+    named = [name(root) if root and not said else "" for root, said in zip(roots, own, strict=True)]
+    same: dict[tuple[str, str, str], str] = {}
+    for result, folder in sorted(zip(results, named, strict=True), key=lambda pair: pair[1]):
+        same.setdefault(_images(result), folder)
+    return [same[_images(result)] for result in results]
+
+
+def _images(result: Result) -> tuple[str, str, str]:
+    return _dataset(result), result.record.job.category, result.record.fingerprint
 
 
 def _newest(results: Iterable[Result]) -> list[Result]:
@@ -154,10 +182,18 @@ def rule_of(result: Result) -> str:
     return rule_name(None if result.measurement is None else result.measurement.choice)
 
 
-def _split(result: Result) -> Choice:
-    """Protocol and threshold rule as one choice: jobs that differ in either are not averaged."""
-    protocol = result.record.job.protocol
-    return protocol.model_copy(update={"params": {**protocol.params, "threshold": rule_of(result)}})
+def _protocols(results: Sequence[Result]) -> Callable[[Result], str]:
+    """Names of protocol and threshold rule in one: jobs that differ in either are not averaged."""
+    label = _labels([result.record.job.protocol for result in results])
+    rules: dict[str, set[str]] = {}
+    for result in results:
+        rules.setdefault(result.record.job.protocol.name, set()).add(rule_of(result))
+
+    def named(result: Result) -> str:
+        protocol = result.record.job.protocol
+        return label(protocol) + (f", threshold {rule_of(result)}" if len(rules[protocol.name]) > 1 else "")
+
+    return named
 
 
 def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
@@ -289,4 +325,9 @@ def mean_of_means(jobs: pd.DataFrame, column: str) -> float:
 
 def is_floor(method: str) -> bool:
     """Whether a method, as the tables call it, is one of `FLOORS`."""
-    return method.partition("(")[0] in FLOORS
+    return plain_name(method) in FLOORS
+
+
+def plain_name(label: str) -> str:
+    """A name as the tables call it, without what tells it from others of the same name."""
+    return re.split(r" ?\(|, threshold ", label)[0]

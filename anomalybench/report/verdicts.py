@@ -116,7 +116,7 @@ def grounds(
     chosen = jobs[jobs["method"].isin(list(methods) or known) & jobs[metric].notna()]
     for column, wanted in (("dataset", dataset), ("protocol", protocol)):
         if wanted is not None:
-            matching = chosen[column].map(lambda label, wanted=wanted: wanted in (label, label.partition("(")[0]))
+            matching = chosen[column].map(lambda label, wanted=wanted: wanted in (label, leaderboard.plain_name(label)))
             if not matching.any():
                 raise unknown(f"{column} in the results", wanted, chosen[column].unique())
             chosen = chosen[matching]

@@ -69,7 +69,7 @@ def test_two_folders_under_one_name_keep_both_results_and_it_is_said(on, cli, tm
     assert "the images are not those of the last run; its results are kept" in result.text
     assert len(Store(results).records()) == 2
     text = cli("leaderboard", "--results", results).text
-    assert "results on 1 other sets of images of the same name are rows of their own" in text
+    assert "results on 1 other set of images of the same name are rows of their own" in text
     assert sorted(name.partition(" (images ")[0] for name in board(results, "all")["dataset"]) == ["line", "line"]
     assert board(results, "all")["dataset"].nunique() == 2
 
@@ -84,7 +84,7 @@ def test_added_images_keep_the_old_result_as_history(on, cli, parts, results):
     assert len(after) == 2
     assert before.items() <= after.items()
     assert list(board(results, "parts")["dataset"]) == ["parts"]
-    assert "other sets of images" in cli("leaderboard", "--results", results).text
+    assert "other set of images" in cli("leaderboard", "--results", results).text
     assert "last run" not in on(parts, "--no-floors").text
 
 
@@ -283,3 +283,46 @@ def test_the_jobs_of_a_dry_run_have_the_ids_that_the_run_prints(on, parts):
     printed = [line.split()[0] for line in on(parts).stdout.splitlines() if ": ok in " in line]
     assert listed == printed
     assert len(printed) == 4
+
+
+def test_what_is_only_measured_is_printed_by_the_rule_that_was_asked_for(on, parts):
+    """The record holds the measurements of both rules; a line of the run is about the one of this run."""
+    first = on(parts, "--no-floors", "--set", "fixed.t=99999", "--threshold", "fixed").text
+    assert "balanced accuracy 0.500" in first
+    by_default = on(parts, "--no-floors").text
+    again = on(parts, "--no-floors", "--set", "fixed.t=99999", "--threshold", "fixed").text
+    lines = [[line for line in text.splitlines() if " done before " in line] for text in (by_default, again)]
+    assert "balanced accuracy 0.500" not in lines[0][0]
+    assert "balanced accuracy 0.500" in lines[1][0]
+
+
+def test_a_parameter_of_a_dataset_settles_how_a_folder_is_read(on, cli, tmp_path, results):
+    """The options of an error work in every command, with and without --dataset."""
+    data = make(tmp_path / "teile", gut=24, kratzer=10)
+    for command in (
+        lambda *more: on(data, "--no-floors", *more),
+        lambda *more: cli("data", "check", "--data", data, *more),
+    ):
+        refused = command("--results", results)
+        assert refused.exit_code == 2
+        assert "--set folder.normal=gut" in refused.text
+        result = command("--set", "folder.normal=gut", "--results", results)
+        assert result.exit_code in (0, 1), result.text
+        assert "folder/teile" in result.text
+
+
+def test_the_run_ends_with_what_helps_next(on, tmp_path):
+    few = make(tmp_path / "few", good=24, bent=8)
+    assert "Next: --protocol kfold" in on(few).text
+    folded = on(few, "--protocol", "kfold").text
+    assert "--protocol kfold tests" not in folded
+    assert "Next: which differences are real: anomalybench compare --results" in folded
+
+
+def test_a_cut_off_image_fails_the_jobs_and_the_way_on_is_named(on, parts):
+    file = parts / "good" / "03.png"
+    file.write_bytes(file.read_bytes()[:300])
+    result = on(parts, "--no-floors")
+    assert result.exit_code == 2
+    assert result.text.count("--skip-unreadable") == 1
+    assert on(parts, "--no-floors", "--skip-unreadable").exit_code == 0

@@ -65,6 +65,16 @@ def test_own_folders_are_rows_under_their_names(store, put):
     assert set(table["n_categories"]) == {1}
 
 
+def test_a_dataset_read_from_several_folders_has_rows_for_each(store, put, tmp_path):
+    """The same images in a second place, as on another machine, are no other data."""
+    for i, (folder, fingerprint) in enumerate((("lineA", "a" * 16), ("lineB", "b" * 16), ("moved", "b" * 16))):
+        put(made.job("cam" if i < 2 else "fcdd"), root=str(tmp_path / folder), fingerprint=fingerprint, seed=i)
+    table = leaderboard.build(made.results(store)).leaderboard
+    found = {(row["dataset"], row["method"]) for row in table.to_dict("records")}
+    assert found == {("toy (lineA)", "cam"), ("toy (lineB)", "cam"), ("toy (lineB)", "fcdd")}
+    assert leaderboard.remark_on_images(made.results(store)) is None
+
+
 @pytest.fixture
 def twice(store, put):
     """Two methods, each measured with the default threshold and with `fpr`."""
@@ -88,7 +98,7 @@ def test_several_measurements_of_one_fit_are_rows_of_their_own(twice):
     assert len(results) == 4
     tables = leaderboard.build(results, twice.resample(results))
     assert {job.partition("@")[2] for job in tables.by_category["job"]} == {"", "fpr"}
-    assert set(tables.leaderboard["protocol"]) == {"pooled(threshold=default)", "pooled(threshold=fpr)"}
+    assert set(tables.leaderboard["protocol"]) == {"pooled, threshold default", "pooled, threshold fpr"}
     data = data_of(written(twice.records(), twice))
     assert sorted(job["id"].partition("@")[2] for job in data["jobs"]) == ["", "", "fpr", "fpr"]
     assert {job["threshold"] for job in data["jobs"] if job["id"].endswith("@fpr")} == {9.0}

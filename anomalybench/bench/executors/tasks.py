@@ -20,7 +20,7 @@ from anomalybench.bench.store import Outcome, Store
 from anomalybench.core import registry
 from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError, UsageError
 from anomalybench.core.job import EXTERNAL, Choice, Job
-from anomalybench.core.record import MeasureOptions, Record
+from anomalybench.core.record import Measurement, MeasureOptions, Record, rule_name
 from anomalybench.vision import devices
 from anomalybench.vision.features import FeatureStore
 
@@ -65,15 +65,22 @@ class Finished:
         job: The job.
         record: What it left.
         reused: The record was in the store already.
+        rule: Name of the threshold rule that was asked for.
     """
 
     job: Job
     record: Record
     reused: bool
+    rule: str = rule_name(None)
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """The one that was asked for."""
+        return next((one for one in self.record.measurements if one.name == self.rule), None)
 
     def __str__(self) -> str:
         """One line: the result's id, the job, how it ended, and its ROC AUC and balanced accuracy."""
-        metrics = self.record.measurements[-1].metrics if self.record.measurements else {}
+        metrics = self.measurement.metrics if self.measurement else {}
         auroc, balanced = metrics.get("auroc"), metrics.get("balanced_accuracy")
         known = auroc is not None and balanced is not None
         numbers = f"auroc {auroc:.3f}, balanced accuracy {balanced:.3f}" if known else self.record.error or ""
