@@ -8,7 +8,7 @@ from read_page import data_of, written
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice
 from anomalybench.core.record import Counts
-from anomalybench.report import comparison, leaderboard, verdicts
+from anomalybench.report import comparison, leaderboard, naming, verdicts
 
 OLDER = {"date": "2025-01-01T00:00:00.000+00:00"}
 
@@ -29,7 +29,7 @@ def test_results_on_other_images_are_rows_of_their_own(other):
     found = {(row["dataset"], row["method"]) for row in table.to_dict("records")}
     old = "toy (images 1a2b3c4d)"
     assert found == {("toy", "cam"), ("toy", "fcdd"), (old, "cam"), (old, "vae")}
-    assert "(images 1a2b3c4d)" in leaderboard.remark_on_images(results)
+    assert "(images 1a2b3c4d)" in naming.remark_on_images(results)
     data = data_of(written(list(other.records()), other))
     assert {(row["dataset"], row["method"]) for row in data["rows"]} == found
     assert {job["dataset"] for job in data["jobs"]} == {"toy", old}
@@ -72,7 +72,7 @@ def test_a_dataset_read_from_several_folders_has_rows_for_each(store, put, tmp_p
     table = leaderboard.build(made.results(store)).leaderboard
     found = {(row["dataset"], row["method"]) for row in table.to_dict("records")}
     assert found == {("toy (lineA)", "cam"), ("toy (lineB)", "cam"), ("toy (lineB)", "fcdd")}
-    assert leaderboard.remark_on_images(made.results(store)) is None
+    assert naming.remark_on_images(made.results(store)) is None
 
 
 @pytest.fixture
