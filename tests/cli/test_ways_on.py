@@ -73,3 +73,8 @@ def test_a_cut_off_image_fails_the_jobs_and_the_way_on_is_named(on, parts):
     assert result.exit_code == 2
     assert result.text.count("--skip-unreadable") == 1
     assert on(parts, "--no-floors", "--skip-unreadable").exit_code == 0
+
+
+def test_a_feature_store_below_nothing_is_refused(on, parts):
+    result = on(parts, "--feature-store", "-4")
+    assert (result.exit_code, result.text.strip()) == (2, "Error: --feature-store -4: gigabytes; 0 keeps none.")
