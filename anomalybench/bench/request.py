@@ -39,7 +39,7 @@ class Request:
 
     suite: Annotated[str | None, Option("A suite's name or YAML file.")] = None
     methods: Annotated[Names, Option("Methods, separated by commas.")] = ()
-    dataset: Annotated[str | None, Option("Dataset; without a suite and without it, --data is looked at.")] = None
+    dataset: Annotated[str | None, Option("Dataset; without it, --data is looked at.")] = None
     categories: Annotated[Names, Option("Categories, separated by commas.")] = ()
     protocol: Annotated[str | None, Option("How images are split; see `list protocols`.")] = None
     seeds: Annotated[tuple[int, ...], Option("Seeds, separated by commas.")] = ()

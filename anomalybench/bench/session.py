@@ -1,6 +1,8 @@
 """The one front door of command line and Python: from a request to finished jobs and their results."""
 
 from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import replace
 
 from anomalybench.bench import executors, suite
 from anomalybench.bench.executors import Finished, Plan
@@ -90,7 +92,10 @@ class Session:
     def run(self, plan: Plan, progress: Progress = lambda *_: None) -> Generator[Finished, None, None]:
         """Run what is not done; what is done comes first. See `executors.run`."""
         self.store.check_writable()
-        yield from executors.run(plan, self.store, self.settings, progress)
+        rule = rule_name(self.suite.options.threshold)
+        with closing(executors.run(plan, self.store, self.settings, progress)) as items:
+            for item in items:
+                yield replace(item, rule=rule)
 
     def results(self, finished: Iterable[Finished]) -> list[Result]:
         """Results of all jobs after a run or a shard of one, with those of other tools on the same images.

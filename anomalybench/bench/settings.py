@@ -37,6 +37,8 @@ class Settings:
             raise UsageError(f"--workers {self.workers}: there must be 1 at least.")
         if self.workers > 1 and self.cluster not in (None, "local"):
             raise UsageError(f"--workers {self.workers}: the cluster at {self.cluster} has its own. Leave one out.")
+        if not self.feature_gb >= 0:
+            raise UsageError(f"--feature-store {self.feature_gb:g}: gigabytes; 0 keeps none.")
         if self.timeout is not None and not 0 < self.timeout < 1e7:
             raise UsageError(f"--timeout {self.timeout:g}: seconds, above 0.")
 

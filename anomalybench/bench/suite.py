@@ -11,7 +11,7 @@ from anomalybench.bench.request import Request
 from anomalybench.bench.suite_file import Named, SuiteFile
 from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import Dataset
-from anomalybench.core.errors import UsageError, unknown
+from anomalybench.core.errors import DataError, UsageError, unknown
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Method
 from anomalybench.core.protocol import Protocol
@@ -161,11 +161,23 @@ def _base(request: Request, data: Path | None) -> _Base:
         content = SuiteFile(methods=list(METHODS), datasets=[request.dataset])
         return _Base(request.name or _own_name(request.dataset, data), content, own=True)
     if request.data is not None:
-        found = layout.recognise(request.data)
+        found = _layout_of(request.data, request.params)
         named: Named = {found.dataset: dict(found.params) | _listed(found.categories)}
         content = SuiteFile(methods=list(METHODS), datasets=[named])
         return _Base(request.name or _own_name(found.dataset, data), content, own=True, understood=found.understood)
     return _Base(request.name or DEFAULT, suite_file.read(suite_file.find(DEFAULT)))
+
+
+def _layout_of(data: Path, params: Mapping[str, Any]) -> layout.Layout:
+    """What a folder is taken for; where that is in doubt, the dataset of which a parameter is given settles it."""
+    try:
+        return layout.recognise(data)
+    except DataError:
+        named = {key.partition(".")[0] for key in params} & set(registry.plugins("datasets"))
+        if len(named) != 1 or not data.is_dir():
+            raise
+        name = named.pop()
+        return layout.Layout(name, data, f"data of {name}, since --set names a parameter of it")
 
 
 def _listed(categories: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anomalybench.cli.terminal import Column, console, fitting, least_width, plain, table
+from anomalybench.cli.terminal import Column, console, fitting, folded, least_width, plain, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _COSTS = {"fit_s": ("fit s", 5), "predict_ms_per_image": ("ms/\nimage", 2), "params_m": ("M\nparams", 9)}
 """Heading, and when it leaves where the terminal is narrow: the highest number first."""
 _GROUND = ["dataset", "protocol"]
+_HEADING = 11
+"""How wide a method's name is above a column of numbers."""
 
 
 def _numbers() -> list[str]:
@@ -127,7 +129,7 @@ def _print_defects(jobs: "pd.DataFrame") -> None:
 
     out, wide = console(), []
     for found in defects.tables(jobs):
-        columns = [Column("defect type"), *(Column(_folded(name), number=True) for name in found.methods)]
+        columns = [Column("defect type"), *(Column(folded(name, _HEADING), number=True) for name in found.methods)]
         rows = [[defect, *map(number, shares)] for defect, shares in found.shares.items()]
         category = "" if found.category == found.dataset else f"/{found.category}"
         where = f"{found.dataset}{category}, {found.protocol}"
@@ -138,8 +140,3 @@ def _print_defects(jobs: "pd.DataFrame") -> None:
             out.print(table(columns, rows))
     if wide:
         out.print(f"Judged right by defect type, too wide for here: see the page ({plain('; '.join(wide))}).")
-
-
-def _folded(name: str, width: int = 11) -> str:
-    """A method's name in lines that are no wider than a column of numbers needs."""
-    return "\n".join(name[i : i + width] for i in range(0, len(name), width))

@@ -151,10 +151,12 @@ def print_data_report(report: "Report") -> None:
         return
     found = []
     for one in report.findings:
-        listed = ", ".join(one.paths[:_NAMED]) + (f", ... ({len(one.paths)})" if len(one.paths) > _NAMED else "")
-        found.append([one.severity, one.kind, listed, one.detail])
+        more = [f"... ({len(one.paths)})"] if len(one.paths) > _NAMED else []
+        found.append([one.severity, one.kind, ",\n".join([*one.paths[:_NAMED], *more]), one.found])
     names = ("severity", "kind", "files", "what and what to do")
     out.print(table([Column(name, least=least) for name, least in zip(names, (8, 12, 14, 20), strict=True)], found))
+    for kind, advice in dict.fromkeys((one.kind, one.advice) for one in report.findings if one.advice):
+        out.print(f"{kind}: {plain(advice)}", highlight=False)
 
 
 def print_listing(rows: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Commands about images alone: what is wrong with them, and how they are split."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,6 +51,8 @@ def check(request: Request) -> None:
     console.print_files([_write_json(request.results, name, data_check.to_json(reports))])
     if any(report.leaks or report.errors for report in reports):
         sys.exit(1)
+    if categories.understood and not request.params:
+        console.remark(f"Next: anomalybench run --data {shlex.quote(str(request.data))}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Commands that make results: `run` from methods, `score` from another tool's scores."""
 
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -91,8 +92,11 @@ def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
         _print_unusual(session, results)
         _write_page(session, results, tables, open_=open_)
         _print_notes(finished)
+        _print_next(session, tables)
     _print_reasons(finished, "skipped", "[bold yellow]Skipped:[/]")
     _print_reasons(finished, "failed", "[bold red]Failed:[/]")
+    if any("cannot be read as an image" in str(item.record.error) for item in failed):
+        console.error("", "--skip-unreadable goes on without images that cannot be read; the records name them.")
     if failed:
         sys.exit(2 if all(item.record.bad_input for item in failed) else 1)
 
@@ -118,6 +122,19 @@ def _write_page(session: "Session", results: "list[Result]", tables: "Tables", *
         console.warn(f"the report page was not written: {error}")
     else:
         console.show_page(file, open_=open_)
+
+
+def _print_next(session: "Session", tables: "Tables") -> None:
+    """What helps most after a run on the user's own images, in a line."""
+    if not session.suite.own:
+        return
+    board = tables.leaderboard
+    few = board[board["not_ranked"].fillna("").str.contains("test image")]
+    if session.request.protocol != "kfold" and len(few) == len(board) and board["auroc"].notna().any():
+        console.remark("Next: --protocol kfold tests every image once, so that more of them are defective.")
+    elif board["not_ranked"].isna().sum() > 1:
+        where = f" --results {shlex.quote(str(session.request.results))}"
+        console.remark(f"Next: which differences are real: anomalybench compare{where}")
 
 
 def _print_unusual(session: "Session", results: "list[Result]") -> None:

@@ -20,8 +20,7 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
     """Make leaderboards from the results folder: of a suite, of a run by its name, or of all there is."""
     from anomalybench.bench.store.selection import Selection
     from anomalybench.core.record import results_of
-    from anomalybench.report import leaderboard as report
-    from anomalybench.report import outputs, remarks
+    from anomalybench.report import naming, outputs, remarks
 
     gc.disable()  # a seventh of the time with thousands of records; the process ends soon
     store = existing(results)
@@ -34,7 +33,7 @@ def leaderboard(suite: SuiteArgument = None, data: DataOption = None, results: R
         raise _nothing(store, f"no results{f' of {suite}' if suite else ''}")
     tables = outputs.tables_of(found, store)
     console.print_leaderboard(tables.leaderboard, tables.by_category)
-    for remark in filter(None, (report.remark_on_images(found), *(remarks.left_out(store) if suite is None else []))):
+    for remark in filter(None, (naming.remark_on_images(found), *(remarks.left_out(store) if suite is None else []))):
         console.warn(remark)
     if missing:
         console.remark(f"{missing} of the suite's jobs have not been run.")
@@ -77,15 +76,14 @@ def compare(
     Two methods are compared by category and on the whole; more get their mean ranks and a diagram as well.
     """
     from anomalybench.core.record import results_of
-    from anomalybench.report import leaderboard as report
-    from anomalybench.report import remarks, verdicts
+    from anomalybench.report import naming, remarks, verdicts
 
     store = existing(results)
     found = verdicts.comparisons(store, dataset, protocol, methods or [], metric)
     for comparison in found:
         console.print_comparison(comparison)
     there = [result for record in store.records() for result in results_of(record)]
-    for remark in filter(None, (report.remark_on_images(there), *remarks.left_out(store))):
+    for remark in filter(None, (naming.remark_on_images(there), *remarks.left_out(store))):
         console.warn(remark)
     console.print_files([file for comparison in found for file in verdicts.draw(comparison, results)])
 

@@ -1,6 +1,7 @@
 """The terminal: text that does no harm there, and tables that fit its width and never break a number."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,8 +74,27 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence["str | Text"]], wid
         number = columns[i].number
         made.add_column(_text(columns[i].title), width=wide, no_wrap=number, overflow="fold")
     for row in rows:
-        made.add_row(*(_text(row[i]) for i in shown))
+        cells = zip([row[i] for i in shown], found, strict=True)
+        made.add_row(*(_text(folded(cell, wide) if isinstance(cell, str) else cell) for cell, wide in cells))
     return made
+
+
+def folded(text: str, width: int) -> str:
+    """A text whose words have breaks where they are wider: after `/`, `_` or `-`, or else in the midst of a word."""
+    return re.sub(r"\S+", lambda word: "\n".join(_pieces(word[0], width)), text)
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """A word in lines of that width."""
+    from rich.cells import cell_len, chop_cells
+
+    lines = [""]
+    for part in re.findall(r"[^/_-]+[/_-]*|[/_-]+", word):
+        if cell_len(lines[-1] + part) <= width:
+            lines[-1] += part
+        else:
+            lines += chop_cells(part, width)
+    return [line for line in lines if line]
 
 
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence["str | Text"]], width: int) -> list[int]:

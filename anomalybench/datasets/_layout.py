@@ -73,7 +73,10 @@ def recognise(data: Path) -> Layout:
         DataError: There is none; the error says what was seen, and the options that work.
     """
     if data.is_file():
-        raise DataError(f"--data {printable(data)} is a file, not a folder. Name the folder that holds your images.")
+        listed = data.suffix.lower() == ".csv"
+        works = f"A list of images works as\n  --data {_quoted(data.parent)} --set folder.manifest={_quoted(data.name)}"
+        cure = works if listed else "Name the folder that holds your images."
+        raise DataError(f"--data {printable(data)} is a file, not a folder. {cure}")
     if not data.is_dir():
         raise DataError(f"--data {printable(data)} does not exist.")
     first = next(_working(data), None)
@@ -103,6 +106,10 @@ def seen(data: Path) -> str:
     parts = [f"the {'folder' if len(counts) == 1 else 'folders'} {_listed(counts)}"] if counts else []
     parts += [f"{loose} images that lie in no sub-folder"] if loose else []
     return "found " + (" and ".join(parts) or "neither images nor folders")
+
+
+def _quoted(path: Path | str) -> str:
+    return printable(shlex.quote(str(path)))
 
 
 def _working(data: Path) -> Iterator[Layout]:

@@ -85,9 +85,9 @@ def specificity(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float
 
 
 def f1(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:
-    """Harmonic mean of precision and recall."""
+    """Harmonic mean of precision and recall; NaN where no image is anomalous, as recall is."""
     c = confusion(scores, labels, threshold)
-    return _ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
+    return _ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn) if c.tp + c.fn else float("nan")
 
 
 def fpr(scores: ArrayLike, labels: ArrayLike, threshold: float) -> float:

@@ -257,7 +257,7 @@ def _cluster(category: str, members: Sequence[_Picture], scores: Sequence[float]
     kind: Kind = "contradiction" if contradict else "near_duplicate" if scores else "exact_duplicate"
     severity: Severity = "leak" if not grouped else "error" if contradict else "remark"
     text = f"{what}; {_where(items)}. {cure}"
-    return [Finding(kind, severity, category, tuple(sorted(item.path for item in items)), text)]
+    return [Finding(kind, severity, category, tuple(sorted(item.path for item in items)), text, cure)]
 
 
 def _where(items: Sequence[Item]) -> str:

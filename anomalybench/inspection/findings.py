@@ -41,6 +41,7 @@ class Finding:
         category: Where.
         paths: The files concerned, sorted; all images of one cluster of duplicates together.
         detail: In plain words what is wrong and what to do.
+        advice: The end of `detail` that is the same for many findings, if there is one.
     """
 
     kind: Kind
@@ -48,6 +49,12 @@ class Finding:
     category: str
     paths: tuple[str, ...]
     detail: str
+    advice: str = ""
+
+    @property
+    def found(self) -> str:
+        """`detail` without the advice."""
+        return self.detail.removesuffix(self.advice).rstrip()
 
 
 @dataclass(frozen=True)

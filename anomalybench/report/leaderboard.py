@@ -4,7 +4,7 @@ import functools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,11 +14,10 @@ import pandas as pd
 from anomalybench.bench.store import safe_name
 from anomalybench.bench.suite import FLOORS
 from anomalybench.core.files import write_text
-from anomalybench.core.job import Choice
-from anomalybench.core.record import Result, rule_name
+from anomalybench.core.record import Result
 from anomalybench.evaluate import catalogue
 from anomalybench.evaluate.catalogue import RANKING
-from anomalybench.report import comparison, published
+from anomalybench.report import comparison, naming, published
 from anomalybench.report.files import csv_text
 from anomalybench.report.joint import Resamples
 
@@ -71,18 +70,17 @@ def build(results: Iterable[Result], resamples: Resamples = lambda job, metric: 
         resamples: Where to find a result's metric in every resample of its test images; without, nothing is known of
             ties, and of means only balanced accuracy has an interval, from the counts of images.
     """
-    newest = _newest(results)
+    newest = naming.newest(results)
     known = published.read()
-    methods = _labels([r.record.job.method for r in newest])
-    datasets = _labels([r.record.job.dataset for r in newest])
-    splits = [_split(r) for r in newest]
-    protocols = _labels(splits)
-    other = other_images(newest)
+    methods = naming.labels([r.record.job.method for r in newest])
+    datasets = naming.labels([r.record.job.dataset for r in newest])
+    protocols = naming.protocols(newest)
+    added = {result.id: place + other for result, place, other in naming.told_apart(newest)}
     rows = [
-        {**_row(result), "method": methods(result.record.job.method), "protocol": protocols(split),
-         "dataset": datasets(result.record.job.dataset) + other.get(result.id, ""),
+        {**_row(result), "method": methods(result.record.job.method), "protocol": protocols(result),
+         "dataset": datasets(result.record.job.dataset) + added[result.id],
          "published": published.of(known, [result.record])}
-        for result, split in zip(newest, splits, strict=True)
+        for result in newest
     ]  # fmt: skip
     jobs = pd.DataFrame(rows, columns=job_columns())
     jobs = jobs.sort_values(["dataset", "category", "protocol", "method", "seed", "fold", "job"], ignore_index=True)
@@ -104,86 +102,6 @@ def write(tables: Tables, results: Path, name: str) -> list[Path]:
     for file, table in zip(files, tables, strict=True):
         write_text(file, csv_text(table))
     return files
-
-
-def other_images(results: Sequence[Result]) -> dict[str, str]:
-    """What is added to the dataset's name of results that were not measured on the latest images of their category.
-
-    Results on different images are not comparable, even where dataset and category have the same name.
-    """
-    latest: dict[tuple[str, str], tuple[str, str]] = {}
-    for result in results:
-        record = result.record
-        now = record.environment.get("date", ""), record.fingerprint
-        if record.fingerprint:  # a job may fail before its images are known
-            latest[_category(result)] = max(latest.get(_category(result), now), now)
-    return {
-        result.id: f" (images {result.record.fingerprint[:8]})"
-        for result in results
-        if result.record.fingerprint not in ("", latest.get(_category(result), ("", ""))[1])
-    }
-
-
-def remark_on_images(results: Sequence[Result]) -> str | None:
-    """A sentence where `other_images` has found some."""
-    other = set(other_images(_newest(results)).values())
-    if not other:
-        return None
-    return (
-        f"results on {len(other)} other sets of images of the same name are rows of their own: "
-        f"{', '.join(sorted(other))}. Only rows of the same images can be compared."
-    )
-
-
-def _category(result: Result) -> tuple[str, str]:
-    job = result.record.job
-    return json.dumps(job.dataset.identity), job.category
-
-
-def _newest(results: Iterable[Result]) -> list[Result]:
-    """For results alike but for their method's version, the one of the highest."""
-    newest: dict[str, Result] = {}
-    for result in sorted(results, key=lambda one: one.record.job.version):
-        same = result.record.job.model_copy(update={"version": 0}).id
-        newest[f"{same} {result.record.fingerprint} {rule_of(result)}"] = result
-    return list(newest.values())
-
-
-def rule_of(result: Result) -> str:
-    """Name of the threshold rule that was asked for."""
-    return rule_name(None if result.measurement is None else result.measurement.choice)
-
-
-def _split(result: Result) -> Choice:
-    """Protocol and threshold rule as one choice: jobs that differ in either are not averaged."""
-    protocol = result.record.job.protocol
-    return protocol.model_copy(update={"params": {**protocol.params, "threshold": rule_of(result)}})
-
-
-def _labels(choices: Sequence[Choice]) -> Callable[[Choice], str]:
-    """Names for a table: the plain name, plus the parameters that tell choices of the same name apart.
-
-    The user's own folder is called by its name. A parameter that an older choice does not know was at its default.
-    """
-    variants: dict[str, dict[str, Choice]] = {}
-    for choice in choices:
-        variants.setdefault(_called(choice), {})[json.dumps(choice.params, sort_keys=True)] = choice
-
-    def telling(choice: Choice, key: str) -> bool:
-        others = [other.params for other in variants[_called(choice)].values()]
-        return any(other[key] != choice.params[key] if key in other else key in choice.chosen for other in others)
-
-    @functools.cache
-    def label(name: str, params: str) -> str:
-        choice = variants[name][params]
-        shown = [f"{key}={value}" for key, value in sorted(choice.params.items()) if telling(choice, key)]
-        return f"{name}({', '.join(shown)})" if shown else name
-
-    return lambda choice: label(_called(choice), json.dumps(choice.params, sort_keys=True))
-
-
-def _called(choice: Choice) -> str:
-    return str(choice.params.get("name") or choice.name)
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -289,4 +207,4 @@ def mean_of_means(jobs: pd.DataFrame, column: str) -> float:
 
 def is_floor(method: str) -> bool:
     """Whether a method, as the tables call it, is one of `FLOORS`."""
-    return method.partition("(")[0] in FLOORS
+    return naming.plain_name(method) in FLOORS

@@ -15,7 +15,7 @@ from anomalybench.core.record import results_of
 from anomalybench.evaluate import catalogue, paired_tests
 from anomalybench.evaluate.paired_tests import Ranking
 from anomalybench.evaluate.uncertainty import EXACT, LEVEL
-from anomalybench.report import comparison, joint, leaderboard
+from anomalybench.report import comparison, joint, leaderboard, naming
 from anomalybench.report.comparison import Difference
 from anomalybench.report.joint import Resamples
 
@@ -116,7 +116,7 @@ def comparisons(
     chosen = jobs[jobs["method"].isin(list(methods) or known) & jobs[metric].notna()]
     for column, wanted in (("dataset", dataset), ("protocol", protocol)):
         if wanted is not None:
-            matching = chosen[column].map(lambda label, wanted=wanted: wanted in (label, label.partition("(")[0]))
+            matching = chosen[column].map(lambda label, wanted=wanted: wanted in (label, naming.plain_name(label)))
             if not matching.any():
                 raise unknown(f"{column} in the results", wanted, chosen[column].unique())
             chosen = chosen[matching]

@@ -152,7 +152,7 @@ def test_results_on_other_images_of_the_same_name_are_kept_apart(cli, pair):
     other_images(folders[0])
     result = cli("compare", "--results", pair)
     assert result.exit_code == 0, result.text
-    assert "results on 1 other sets of images of the same name are rows of their own" in result.text
+    assert "results on 1 other set of images of the same name are rows of their own" in result.text
     (compared,) = verdicts.comparisons(Store(pair), None, None, [], "auroc")
     assert [one.whole.n_categories for one in compared.pairs] == [1]
     for folder in folders[1:]:

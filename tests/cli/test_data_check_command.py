@@ -111,3 +111,14 @@ def test_names_are_shown_as_they_are(check, photos):
     result = check()
     assert "contradiction" in result.text
     assert "[red]x :smile:.png" in result.text
+
+
+def test_the_same_advice_is_printed_once_per_kind(check, photos, tmp_path):
+    for name in ("00", "01", "02"):
+        shutil.copy(photos / "good" / f"{name}.png", photos / "good" / f"{name}b.png")
+    text = check().text
+    assert text.count("hold the same picture") == 3
+    assert text.count("exact_duplicate: Keep one.") == text.count("Keep one.") == 1
+    (file,) = (tmp_path / "results" / "data_checks").iterdir()
+    found = [one for category in json.loads(file.read_text())["categories"] for one in category["findings"]]
+    assert all(one["detail"].endswith("Keep one.") for one in found if one["kind"] == "exact_duplicate")

@@ -69,7 +69,7 @@ def test_two_folders_under_one_name_keep_both_results_and_it_is_said(on, cli, tm
     assert "the images are not those of the last run; its results are kept" in result.text
     assert len(Store(results).records()) == 2
     text = cli("leaderboard", "--results", results).text
-    assert "results on 1 other sets of images of the same name are rows of their own" in text
+    assert "results on 1 other set of images of the same name are rows of their own" in text
     assert sorted(name.partition(" (images ")[0] for name in board(results, "all")["dataset"]) == ["line", "line"]
     assert board(results, "all")["dataset"].nunique() == 2
 
@@ -84,7 +84,7 @@ def test_added_images_keep_the_old_result_as_history(on, cli, parts, results):
     assert len(after) == 2
     assert before.items() <= after.items()
     assert list(board(results, "parts")["dataset"]) == ["parts"]
-    assert "other sets of images" in cli("leaderboard", "--results", results).text
+    assert "other set of images" in cli("leaderboard", "--results", results).text
     assert "last run" not in on(parts, "--no-floors").text
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomalybench.cli import console
+from anomalybench.cli import console, terminal
+from anomalybench.inspection.findings import Finding
 from anomalybench.report import leaderboard
 
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+\.\d+(?:e-\d+)?")
@@ -118,7 +119,7 @@ def test_other_tables_are_no_wider_and_show_no_control_characters(at, width):
     report = Any(
         dataset="toy", category=COLOUR, n_images=1234, sizes={"48x40": 1234}, modes={"RGB": 1},
         balance=[Any(split=None, label=0, defect=COLOUR, images=1234, masks=0)],
-        findings=[Any(severity="error", kind="broken", paths=paths, detail=f"{COLOUR} 0.123456 of it; look at it")],
+        findings=[Finding("unreadable", "error", COLOUR, paths, f"{COLOUR} 0.123456 of it; look at it", "look at it")],
     )  # fmt: skip
     for show, arguments in (
         (console.print_data_report, [report]),
@@ -154,3 +155,16 @@ def test_a_comparison_names_both_methods_once_and_breaks_no_number(at, width, n)
     assert text.count("1.3e-12") == (2 if n == 1 else n)
     assert "better" not in text
     assert text.count("method_a_0") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("defect_unmasked", ["defect_", "unmasked"]),
+        ("a/good/001.png, b", ["a/good/", "001.png, b"]),
+        ("abcdefghijklmnopq", ["abcdefghijkl", "mnopq"]),
+        ("short words stay as they are", ["short words stay as they are"]),
+    ],
+)
+def test_long_words_are_broken_where_a_reader_would(text, lines):
+    assert terminal.folded(text, 12).split("\n") == lines

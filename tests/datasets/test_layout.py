@@ -146,6 +146,9 @@ def test_a_file_and_nothing_are_no_folders(tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"a\.png is a file, not a folder"):
         recognise(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match=r"--data \S+ --set folder\.manifest=list\.csv"):
+        recognise(tmp_path / "list.csv")
     with pytest.raises(DataError, match="gone does not exist"):
         recognise(tmp_path / "gone")
 

@@ -126,7 +126,11 @@ def test_precision_is_undefined_where_nothing_is_called_anomalous():
     got = measure_image([0.1, 0.2], [0, 1], 0.5)
     assert math.isnan(got["precision"])
     assert (got["f1"], got["recall"], got["mcc"]) == (0, 0, 0)
-    assert math.isnan(measure_image([0.1, 0.2], [0, 0], 0.5)["f1"])
+
+
+@pytest.mark.parametrize("threshold", [0.15, 0.5])
+def test_f1_is_undefined_where_no_image_is_anomalous(threshold):
+    assert math.isnan(measure_image([0.1, 0.2], [0, 0], threshold)["f1"])
 
 
 def test_mcc_of_very_many_images_does_not_overflow():

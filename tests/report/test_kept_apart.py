@@ -8,7 +8,7 @@ from read_page import data_of, written
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice
 from anomalybench.core.record import Counts
-from anomalybench.report import comparison, leaderboard, verdicts
+from anomalybench.report import comparison, leaderboard, naming, verdicts
 
 OLDER = {"date": "2025-01-01T00:00:00.000+00:00"}
 
@@ -29,7 +29,7 @@ def test_results_on_other_images_are_rows_of_their_own(other):
     found = {(row["dataset"], row["method"]) for row in table.to_dict("records")}
     old = "toy (images 1a2b3c4d)"
     assert found == {("toy", "cam"), ("toy", "fcdd"), (old, "cam"), (old, "vae")}
-    assert "(images 1a2b3c4d)" in leaderboard.remark_on_images(results)
+    assert "(images 1a2b3c4d)" in naming.remark_on_images(results)
     data = data_of(written(list(other.records()), other))
     assert {(row["dataset"], row["method"]) for row in data["rows"]} == found
     assert {job["dataset"] for job in data["jobs"]} == {"toy", old}
@@ -65,6 +65,16 @@ def test_own_folders_are_rows_under_their_names(store, put):
     assert set(table["n_categories"]) == {1}
 
 
+def test_a_dataset_read_from_several_folders_has_rows_for_each(store, put, tmp_path):
+    """The same images in a second place, as on another machine, are no other data."""
+    for i, (folder, fingerprint) in enumerate((("lineA", "a" * 16), ("lineB", "b" * 16), ("moved", "b" * 16))):
+        put(made.job("cam" if i < 2 else "fcdd"), root=str(tmp_path / folder), fingerprint=fingerprint, seed=i)
+    table = leaderboard.build(made.results(store)).leaderboard
+    found = {(row["dataset"], row["method"]) for row in table.to_dict("records")}
+    assert found == {("toy (lineA)", "cam"), ("toy (lineB)", "cam"), ("toy (lineB)", "fcdd")}
+    assert naming.remark_on_images(made.results(store)) is None
+
+
 @pytest.fixture
 def twice(store, put):
     """Two methods, each measured with the default threshold and with `fpr`."""
@@ -88,7 +98,7 @@ def test_several_measurements_of_one_fit_are_rows_of_their_own(twice):
     assert len(results) == 4
     tables = leaderboard.build(results, twice.resample(results))
     assert {job.partition("@")[2] for job in tables.by_category["job"]} == {"", "fpr"}
-    assert set(tables.leaderboard["protocol"]) == {"pooled(threshold=default)", "pooled(threshold=fpr)"}
+    assert set(tables.leaderboard["protocol"]) == {"pooled, threshold default", "pooled, threshold fpr"}
     data = data_of(written(twice.records(), twice))
     assert sorted(job["id"].partition("@")[2] for job in data["jobs"]) == ["", "", "fpr", "fpr"]
     assert {job["threshold"] for job in data["jobs"] if job["id"].endswith("@fpr")} == {9.0}
