@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anomalybench.core.method import Context, Images, Method, Prediction, Train
     from anomalybench.report.leaderboard import Tables
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Context", "Dataset", "Images", "Item", "Method", "Prediction", "Train", "run"]
 
 _HOMES = {
