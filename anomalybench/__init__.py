@@ -69,7 +69,7 @@ def run(suite: str | None = None, *, progress: bool | None = None, **options: An
         warnings.warn(f"{len(jobs)} of {len(finished)} jobs failed: {', '.join(jobs[:3])}: {reason}", stacklevel=2)
     results = session.results(finished)
     tables = outputs.tables_of(results, session.store)
-    outputs.write(session.suite.name, tables, results, session.store)
+    outputs.write(session.suite.name, tables, results, session.store, add=session.suite.own)
     return tables
 
 

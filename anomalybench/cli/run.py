@@ -106,7 +106,7 @@ def _write_tables(session: "Session", results: "list[Result]") -> "Tables":
 
     tables = outputs.tables_of(results, session.store)
     console.print_leaderboard(tables.leaderboard, tables.by_category)
-    files = outputs.write(session.suite.name, tables, results, session.store)
+    files = outputs.write(session.suite.name, tables, results, session.store, add=session.suite.own)
     console.print_files([*files, session.store.runs])
     return tables
 

@@ -15,8 +15,15 @@ def tables_of(results: Sequence[Result], store: Store) -> Tables:
     return leaderboard.build(results, store.resample(results))
 
 
-def write(name: str, tables: Tables, results: Sequence[Result], store: Store) -> list[Path]:
+def write(name: str, tables: Tables, results: Sequence[Result], store: Store, *, add: bool = False) -> list[Path]:
     """Write tables under the name of their run, and which results they are of: so they can be asked for by the name.
+
+    Args:
+        name: The run's name.
+        tables: Its tables.
+        results: The results that they are of.
+        store: Where all of it lies.
+        add: The name collects what is run under it: see `Selection`.
 
     Returns:
         The CSV files.
@@ -25,5 +32,5 @@ def write(name: str, tables: Tables, results: Sequence[Result], store: Store) ->
         StoreError: The folder cannot be written.
     """
     files = leaderboard.write(tables, store.results, name)
-    Selection(store, name).write(results)
+    Selection(store, name).write(results, add=add)
     return files

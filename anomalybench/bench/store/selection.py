@@ -6,7 +6,10 @@
 import json
 from collections.abc import Sequence
 
+from filelock import FileLock
+
 from anomalybench.bench.store.store import Store, safe_name
+from anomalybench.core.errors import StoreError
 from anomalybench.core.files import write_text
 from anomalybench.core.record import Result, results_of
 
@@ -52,14 +55,23 @@ class Selection:
         ]  # fmt: skip
         return [*results, *kept]
 
-    def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Result], *, add: bool = False) -> None:
         """Keep which results they are.
+
+        Args:
+            results: The results.
+            add: To those that another run has written under the name meanwhile: see `added`.
 
         Raises:
             StoreError: The folder cannot be written.
         """
-        text = json.dumps({"schema_version": 1, "results": sorted(result.id for result in results)}, indent=1)
-        write_text(self.file, text + "\n")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.file.with_name(f".{self.file.name}.lock")):
+                ids = sorted(result.id for result in (self.added(results) if add else results))
+                write_text(self.file, json.dumps({"schema_version": 1, "results": ids}, indent=1) + "\n")
+        except OSError as error:
+            raise StoreError(f"{self.file}: cannot be written ({error.strerror or error}).") from None
 
 
 def names(store: Store) -> list[str]:
