@@ -17,7 +17,8 @@ def test_of_something_else():
 def test_tests_on_real_images_that_were_skipped_are_listed_with_the_reason(tmp_path):
     folder = tmp_path / "clone" / "tests"
     folder.mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name("conftest.py"), folder)
+    for name in ("conftest.py", "drawn.py"):
+        shutil.copy(Path(__file__).with_name(name), folder)
     (folder / "test_some.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", folder]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
