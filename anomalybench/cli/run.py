@@ -185,9 +185,8 @@ def _follow(session: "Session", plan: "Plan") -> "list[Finished]":
     try:
         console.follow(session, plan, finished)
     except KeyboardInterrupt:
-        console.error(
-            "", f"\nInterrupted with {len(finished)} of {len(plan.jobs)} jobs done. The same command goes on."
-        )
+        done = sum(session.store.get(job, plan.table(job).fingerprint) is not None for job in plan.jobs)
+        console.error("", f"\nInterrupted with {done} of {len(plan.jobs)} jobs done. The same command goes on.")
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
