@@ -121,7 +121,7 @@ def chosen(store: "Store", wanted: list[str], data: Path | None, *, finished: bo
     there = [result for record in records for result in results_of(record)]
     if wanted:
         names = named(store, wanted, data, records)
-        there = [result for result in there if result.id in names or result.record.id in names]
+        there = [result for result in there if result.id in names]
     if not there:
         raise _nothing(store, f"no {'finished job' if finished else 'job'}{' of these' if wanted else ''}")
     return there

@@ -66,3 +66,14 @@ def test_a_leaderboard_that_cannot_be_written_is_shown(run, cli, images, tmp_pat
     done = cli("leaderboard", "--results", tmp_path / "results")
     done.assert_refused("cannot be written")
     assert "brightest" in done.stdout
+
+
+def test_a_name_means_the_rule_it_was_run_with(run, cli, images, tmp_path):
+    """A later run with another rule adds a measurement; it is no row of the first run's tables."""
+    options = ("--methods", "brightest", "--dataset", "mvtec_ad", "--data", images, "--no-floors")
+    assert run(*options, "--name", "first").exit_code == 0
+    table = tmp_path / "results" / "leaderboards" / "first_by_category.csv"
+    before = table.read_text()
+    assert run(*options, "--name", "second", "--threshold", "fpr").exit_code == 0
+    assert cli("measure", "first", "--results", tmp_path / "results").exit_code == 0
+    assert table.read_text() == before
