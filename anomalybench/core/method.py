@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalybench.core.errors import UsageError
+
 Supervision = Literal["nothing", "normals", "labels", "masks"]
 
 
@@ -102,6 +104,52 @@ class Prediction:
     maps: NDArray[np.floating[Any]] | None = None
 
 
+@dataclass(frozen=True)
+class Input:
+    """What happens to an image before a method sees it; always RGB, 8 bits per channel, of any size.
+
+    Attributes:
+        side: Side of the square that images are resized to (bilinear as Pillow does it, aspect not kept); None if the
+            method looks at them as they are.
+        mean: Per-channel mean that is subtracted from values in [0, 1]; empty if nothing is.
+        std: Per-channel deviation that they are divided by; empty if they are not.
+    """
+
+    side: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where the weights of a frozen network come from.
+
+    Attributes:
+        backbone: Its name, as in the method's parameter.
+        source: Where the weights were found.
+        licence: Their licence; `unknown` where nothing states it.
+    """
+
+    backbone: str
+    source: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A fitted method as a network, for export.
+
+    Attributes:
+        network: A torch module in eval mode on the CPU, made of operations that ONNX has. It takes pictures
+            n x 3 x side x side, float32, whole numbers from 0 to 255 as `vision.images.stack` gives them, and returns
+            scores n, or (scores n, maps n x size x size): those of `predict`, float32.
+        side: Side of the pictures.
+    """
+
+    network: Any
+    side: int
+
+
 def _no_progress(done: int, total: int) -> None:
     """Default of `Context.progress`."""
 
@@ -166,6 +214,22 @@ class Method(ABC):
         """Become the fitted method whose `state` was saved."""
         for name, value in state.items():
             setattr(self, name, value)
+
+    def graph(self) -> Graph:
+        """The fitted method as a network, for export; optional.
+
+        Raises:
+            UsageError: It has none, with these parameters or at all; the text says why.
+        """
+        raise UsageError(f"{type(self).__name__} has no graph: its class lacks the optional method `graph`.")
+
+    def input(self) -> Input:
+        """What happens to an image before the method sees it."""
+        return Input(getattr(self, "size", None))
+
+    def weights(self) -> WeightsSource | None:
+        """Source and licence of the frozen network that it was fitted with; None without one."""
+        return None
 
     def save(self, file: Path) -> None:
         """Write the fitted state to an .npz file."""

@@ -19,7 +19,8 @@ from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError
 from anomalybench.core.record import Number, Result
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.pixel import resize_map
-from anomalybench.report import heat, image_files
+from anomalybench.evaluate import heat
+from anomalybench.report import image_files
 from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb
 
@@ -27,7 +28,6 @@ GALLERIES = ("true_positives", "true_negatives", "false_positives", "false_negat
 UNUSUAL = "most_unusual"
 """The gallery where no test image is defective: the highest scores."""
 _NORMAL, _ANOMALOUS, _BOX, _CONTOUR = "#0072b2", "#d55e00", "#ffffff", "#00e5ff"
-_COLOURS = "inferno"
 _ODD = (AnomalyBenchError, OSError, EOFError, ValueError, TypeError, KeyError, ArithmeticError, MemoryError,
         AssertionError)  # fmt: skip
 """What records and arrays from elsewhere may end in."""
@@ -134,23 +134,6 @@ def draw(result: Result, store: Store, most: int = 8, data: Path | None = None) 
     return files
 
 
-def overlay(
-    image: NDArray[np.uint8], anomaly_map: NDArray[np.float32], display_range: tuple[float, float]
-) -> NDArray[np.uint8]:
-    """Equal blend of an image and its coloured map of the same height and width.
-
-    Args:
-        image: RGB, height x width x 3.
-        anomaly_map: height x width.
-        display_range: Values of the darkest and the brightest colour; what lies beyond is clipped.
-    """
-    low, high = display_range
-    scaled = np.clip((anomaly_map.astype(np.float32) - low) / (high - low), 0, 1)
-    colours = mpl.colormaps[_COLOURS](scaled)[..., :3] * 255
-    blend: NDArray[np.uint8] = np.rint((image + colours) / 2).astype(np.uint8)
-    return blend
-
-
 def _most_telling(job: _Job, kind: str) -> pd.DataFrame:
     """Test images of one cell of the confusion matrix, the farthest from the threshold first; or the most unusual."""
     test = job.part("test")
@@ -194,7 +177,7 @@ def _panel(axis: Axes, job: _Job, index: int, row: "pd.Series[Any]", limits: tup
         raise DataError(f"{file}: the image is no longer there. Put the data back, or run the job again.")
     image = read_rgb(file, job.result.record.bits)
     full = resize_map(job.maps[index], (image.shape[1], image.shape[0]))
-    axis.imshow(overlay(image, full, limits))
+    axis.imshow(heat.overlay(image, full, limits))
     if (
         isinstance(row["mask"], str)
         and (mask := read_mask(image_files.locate(job.where, row["mask"]))).any()

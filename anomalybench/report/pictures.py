@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from anomalybench.core.errors import DataError
 from anomalybench.evaluate.pixel import resize_map
-from anomalybench.report import heat, image_files
+from anomalybench.evaluate import heat
+from anomalybench.report import image_files
 from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from anomalybench.bench.store import Store
 from anomalybench.core.errors import DataError
-from anomalybench.evaluate import map_codes
+from anomalybench.evaluate import heat, map_codes
 from anomalybench.report import figures
 
 PAINTED = ["confusion", "histogram", "roc"]
@@ -54,11 +54,11 @@ def test_galleries_show_the_most_telling_first(finished):
 
 def test_overlay_is_an_equal_blend_in_one_range():
     image = np.full((2, 2, 3), 100, np.uint8)
-    low, high = (figures.overlay(image, np.full((2, 2), v, np.float16), (0.0, 1.0)) for v in (-3.0, 7.0))
+    low, high = (heat.overlay(image, np.full((2, 2), v, np.float16), (0.0, 1.0)) for v in (-3.0, 7.0))
     assert np.array_equal(low, np.tile(low[0, 0], (2, 2, 1)))
     assert np.abs(low[0, 0].astype(int) - 50).max() <= 3
     assert high.mean() > low.mean()
-    assert np.array_equal(high, figures.overlay(image, np.ones((2, 2), np.float16), (0.0, 1.0)))
+    assert np.array_equal(high, heat.overlay(image, np.ones((2, 2), np.float16), (0.0, 1.0)))
 
 
 def test_images_that_are_gone_are_named(finished, tmp_path):
