@@ -1,8 +1,4 @@
-"""One job from images to outcome. The runner alone splits, seeds and times: fairness lives in this file.
-
-Images are predicted in an order that the seed decides, since their order by path goes class by class: a method whose
-scores depended on it would see the labels.
-"""
+"""One job from images to outcome. The runner alone splits, seeds and times."""
 
 import time
 import traceback
@@ -16,31 +12,28 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomalybench.bench import localise, measure
+from anomalybench.bench import localise, measure, predicting
 from anomalybench.bench.environment import environment
-from anomalybench.bench.item_table import ItemTable, build_protocol
+from anomalybench.bench.item_table import ItemTable
 from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Outcome
+from anomalybench.bench.visible import SkippedError, files, train_part, visible
 from anomalybench.core import parameters, registry
-from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
-from anomalybench.core.errors import AnomalyBenchError, DataError, described
+from anomalybench.core.dataset import NORMAL, Item
+from anomalybench.core.errors import AnomalyBenchError, described
 from anomalybench.core.job import Job
-from anomalybench.core.method import Context, Method, Prediction, Train, batch_dependence
+from anomalybench.core.method import Context, Method
+from anomalybench.core.model_card import ModelCard
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Costs, Explanation, MeasureOptions, Record
+from anomalybench.deploy import bundle, cards
+from anomalybench.deploy.bundle import Bundle
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.vision import devices
-from anomalybench.vision.images import ImageFiles, batches, bits_in_use, n_beyond, read_mask
+from anomalybench.vision.images import bits_in_use, n_beyond
 
 Progress = Callable[[int, int], None]
-_BATCH = 32
-_DEPENDENT = 0.01
-"""Greatest difference of a score, as a share of the range of all, that can be rounding."""
-
-
-class _SkippedError(Exception):
-    """The method's supervision and the protocol do not go together."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +67,8 @@ def run_job(
     progress: Progress,
     work: Path | None = None,
     features: Any = None,
+    *,
+    keep_model: bool = True,
 ) -> Outcome:
     """Run one job. Whatever goes wrong becomes part of the record, so that other jobs go on.
 
@@ -85,12 +80,13 @@ def run_job(
         progress: Called with (steps done, steps in all) while the method fits and predicts.
         work: Folder where methods keep what later jobs can take over.
         features: Where they keep what frozen layers gave.
+        keep_model: Whether the outcome holds the fitted method.
     """
     start = time.perf_counter()
     context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
     try:
-        return _outcome(job, table, options, context, start)
-    except _SkippedError as reason:
+        return _outcome(job, table, options, context, start, keep_model=keep_model)
+    except SkippedError as reason:
         return Outcome(unfinished(job, table, device, str(reason), status="skipped"))
     except AnomalyBenchError as error:
         return Outcome(unfinished(job, table, device, str(error), bad_input=True))
@@ -104,8 +100,14 @@ def unfinished(job: Job, table: ItemTable, device: str, reason: str, **values: A
     return Record(job=job, fingerprint=table.fingerprint, environment=environment(device), **facts)
 
 
-def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Context, start: float) -> Outcome:
+def _outcome(
+    job: Job, table: ItemTable, options: MeasureOptions, context: Context, start: float, *, keep_model: bool
+) -> Outcome:
     fit = _fit(job, table, options, context)
+    state = fit.method.state() if keep_model else None
+    if state is not None and (trouble := bundle.unfit(state)):
+        context.notes.append(f"the model is not kept: {trouble}")
+        state = None
     maps = None if fit.maps is None else map_codes.decode(fit.maps)
     measured = measure.measure(Scored(job, table.root, fit.scores, maps), options.threshold)
     record = Record(
@@ -124,7 +126,13 @@ def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Conte
         measurements=(measured.measurement,),
         explanation=explanation(fit.method, table, fit.split, maps, options.explain, fit.bits),
     )
-    return Outcome(record, fit.scores, fit.maps, measured.resamples, fit.method.state())
+    model = None if state is None else Bundle(_card(record, table, fit, maps), state)
+    return Outcome(record, fit.scores, fit.maps, measured.resamples, model)
+
+
+def _card(record: Record, table: ItemTable, fit: _Fit, maps: NDArray[np.float32] | None) -> ModelCard:
+    normal = [item for item in fit.split.calibration if item.label == NORMAL]
+    return cards.make(record, fit.method, cards.Seen(fit.scores, maps, files(table, normal, fit.bits)))
 
 
 def explanation(
@@ -149,7 +157,7 @@ def explanation(
         return None
     if maps is None:
         return Explanation(images=most, metrics={})
-    normal = _files(table, [item for item in split.train if item.label == NORMAL], bits)
+    normal = files(table, [item for item in split.train if item.label == NORMAL], bits)
     test_maps = maps[len(split.calibration) :]
     return Explanation(
         images=most, metrics=localise.faithful(method, table.root, split.test, test_maps, most, normal, bits)
@@ -161,105 +169,32 @@ def _fit(job: Job, table: ItemTable, options: MeasureOptions, context: Context) 
     split = table.split(job)
     measure.check_test(job, split)
     measure.threshold_rule(options.threshold, job, [item.label for item in split.calibration])
-    seen = _visible(job, method, table, split)
+    seen = visible(job, method, table, split)
     bits = bits_in_use([table.root / item.path for item in split.train])
     devices.reset_peak_memory(context.device)
     start = _spent(context)
-    method.fit(_train(method, table, seen, bits), context)
+    method.fit(train_part(method, table, seen, bits), context)
     fitted = _spent(context)
     shown = (*split.calibration, *split.test)
-    prediction = _predict(method, _files(table, shown, bits), job.seed, context.progress)
+    prediction = predicting.predict(method, files(table, shown, bits), job.seed, context.progress)
     predicted = _spent(context)
     costs = Costs(
         fit_s=round(fitted - start + method.reused_s, 3),
         predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
+        **predicting.latency(method, files(table, split.test, bits)),
         params_m=method.n_parameters / 1e6,
         peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
     )
-    _check_batches(method, _files(table, shown, bits), prediction)
+    predicting.check_batches(method, files(table, shown, bits), prediction)
     if context.features is not None and context.features.trouble is not None:
         context.notes.append(context.features.trouble)
     maps = None if prediction.maps is None else map_codes.encode(prediction.maps.astype(np.float32))
     return _Fit(method, split, seen, bits, measure.score_table(split, prediction), maps, costs)
 
 
-def _visible(job: Job, method: Method, table: ItemTable, split: Split) -> Sequence[Item]:
-    """The train items that the method's supervision allows it to see."""
-    supervision = method.supervision()
-    if supervision == "nothing":
-        return ()
-    if supervision == "normals":
-        return [item for item in split.train if item.label == NORMAL]
-    if not measure.count(split.train, ANOMALOUS):
-        reason = f"{job.method.name} learns from {supervision}, but the train part has no anomalous images"
-        if not build_protocol(job.protocol).trains_on_defects:
-            raise _SkippedError(f"{reason} under protocol {job.protocol.name}")
-        if not measure.count(table.items, ANOMALOUS):
-            raise _SkippedError(f"{reason}: there are none in {job.category}")
-        raise DataError(f"{job.dataset.name}/{job.category}: {reason}. Add some, or take a method that needs none.")
-    return split.train
-
-
 def _spent(context: Context) -> float:
     """A clock that counts what the feature store has saved as well: what the work would have cost without it."""
     return time.perf_counter() + (0.0 if context.features is None else float(context.features.saved_s))
-
-
-def _files(table: ItemTable, items: Sequence[Item], bits: int) -> ImageFiles:
-    paths = [table.root / item.path for item in items]
-    return ImageFiles(paths, [table.hashes[item.path] for item in items], bits)
-
-
-def _train(method: Method, table: ItemTable, seen: Sequence[Item], bits: int) -> Train:
-    images = _files(table, seen, bits)
-    if method.supervision() not in ("labels", "masks"):
-        return Train(images)
-    labels = np.array([item.label for item in seen], np.int64)
-    if method.supervision() == "labels":
-        return Train(images, labels)
-    masks = [None if item.mask is None else read_mask(table.root / item.mask, table.hashes[item.mask]) for item in seen]
-    return Train(images, labels, masks)
-
-
-def _predict(method: Method, images: ImageFiles, seed: int, progress: Progress) -> Prediction:
-    """Predictions in the order of the images, which are shown in another one."""
-    order = np.random.default_rng(seed).permutation(len(images))
-    scores: list[NDArray[Any]] = []
-    maps: list[NDArray[Any]] = []
-    for done, batch in enumerate(batches(images.taken(order), _BATCH)):
-        part = method.predict(batch)
-        _check_prediction(part, len(batch))
-        scores.append(part.scores)
-        if part.maps is not None:
-            maps.append(part.maps)
-        progress(min((done + 1) * _BATCH, len(images)), len(images))
-    place = np.argsort(order)
-    return Prediction(np.concatenate(scores)[place], np.concatenate(maps)[place] if maps else None)
-
-
-def _check_prediction(part: Prediction, n: int) -> None:
-    if part.scores.shape != (n,):
-        raise ValueError(f"predict returned scores of shape {part.scores.shape} for {n} images; it must be ({n},)")
-    if not np.isfinite(part.scores).all():
-        raise ValueError(f"{int((~np.isfinite(part.scores)).sum())} of {n} scores are NaN or infinite")
-    if part.maps is None:
-        return
-    if part.maps.ndim != 3 or part.maps.shape[0] != n:
-        raise ValueError(f"predict returned maps of shape {part.maps.shape} for {n} images")
-    with np.errstate(over="ignore"):
-        if not np.isfinite(part.maps.astype(np.float32)).all():
-            raise ValueError("a map holds NaN or infinite values")
-
-
-def _check_batches(method: Method, images: ImageFiles, prediction: Prediction) -> None:
-    """ValueError where images by themselves get other scores than among others: scores must not depend on the batch."""
-    places = [int(prediction.scores.argmin()), int(prediction.scores.argmax())]
-    difference = batch_dependence(method, images.taken(places), prediction.scores[places])
-    if difference > _DEPENDENT:
-        raise ValueError(
-            f"predict gives an image by itself another score than among others (relative difference {difference:.2g}); "
-            "its scores must not depend on the other images"
-        )
 
 
 def leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
