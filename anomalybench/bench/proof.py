@@ -28,7 +28,9 @@ def evidence(record: Record, store: Store, data: Path | None = None) -> Evidence
     source = Source(data or Path(record.root))
     table = ItemTables(source).get(record.job.dataset, record.job.category)
     if table.fingerprint != record.fingerprint:
-        raise StoreError(f"the images in {table.root} have changed since the run. Name the folder of theirs: --data DIR.")
+        raise StoreError(
+            f"the images in {table.root} have changed since the run. Name the folder of theirs: --data DIR."
+        )
     paths = list(scores["path"])
     images = ImageFiles([table.root / path for path in paths], [table.hashes[path] for path in paths], record.bits)
     return Evidence(

@@ -16,7 +16,7 @@ from anomalybench.core.errors import StoreError, UsageError
 from anomalybench.core.files import write_aside
 from anomalybench.core.method import Graph
 from anomalybench.core.model_card import ModelCard
-from anomalybench.deploy.exported import IMAGE, MAP, SCORE, metadata
+from anomalybench.deploy.exported import MAP, SCORE, metadata
 from anomalybench.deploy.onnx_resize import IR, OPSET, PICTURE, resize_model
 
 if TYPE_CHECKING:
