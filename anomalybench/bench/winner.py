@@ -97,8 +97,6 @@ def fitted_job(text: str, results: Path, data: Path | None) -> FittedJob:
     folder = models.find(text, results)
     record = reading.record(folder)
     if record is None:
-        raise UsageError(
-            f"{text}: a model by itself; only a job can be fitted again. See `anomalybench leaderboard`."
-        )
+        raise UsageError(f"{text}: a model by itself; only a job can be fitted again. See `anomalybench leaderboard`.")
     table = ItemTables(Source(data or Path(record.root))).get(record.job.dataset, record.job.category)
     return FittedJob(record, table, results)
