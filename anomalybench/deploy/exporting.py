@@ -98,12 +98,12 @@ def _aside(folder: Path) -> Iterator[Path]:
 
 
 def _check_equal(parity: Parity, card: ModelCard, *, allow_different: bool) -> None:
-    found = parity.recorded
+    found = parity.job
     if found.decisions and not allow_different:
         raise StoreError(
-            f"{card.name}: the exported file decides otherwise than the record for {found.decisions} of {found.images} "
-            f"images (largest difference of a score: {found.scores:.2g} of their range), so it is not kept. "
-            "Fit the model again with the installed versions, or keep it all the same: --allow-different."
+            f"{card.name}: the exported file decides otherwise than the {parity.compared_with} for {found.decisions} "
+            f"of {found.images} images (largest difference of a score: {found.scores:.2g} of their range), so it is "
+            "not kept. Fit the model again with the installed versions, or keep it all the same: --allow-different."
         )
 
 

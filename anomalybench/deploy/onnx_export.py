@@ -6,7 +6,7 @@ threshold is metadata, so that it can change without another file.
 """
 
 import importlib.util
-import io
+import tempfile
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,12 +88,12 @@ def _network(graph: Graph) -> bytes:
         )
     # Two different pictures, so that nothing is traced as if there were always one.
     probe = torch.randint(256, (2, 3, graph.side, graph.side), generator=torch.Generator().manual_seed(0)).float()
-    stream = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        file = Path(folder) / "network.onnx"
         names = [SCORE] if isinstance(network(probe), torch.Tensor) else [SCORE, MAP]
         torch.onnx.export(
-            network, (probe,), stream, input_names=[_PICTURE], output_names=names, dynamo=False, opset_version=OPSET,
+            network, (probe,), file, input_names=[_PICTURE], output_names=names, dynamo=False, opset_version=OPSET,
             dynamic_axes={name: {0: "N"} for name in [_PICTURE, *names]},
         )  # fmt: skip
-    return stream.getvalue()
+        return file.read_bytes()

@@ -1,18 +1,17 @@
 """Whether an exported file decides as what was measured: on all images of its job, and on images unlike them.
 
 Every other statement of a benchmark is about the fitted method. Whether it holds for the file that is put to work is
-shown here: the file runs on all calibration and test images of the job, and its scores, maps and decisions are compared
-with those of the record. The record's maps have 65,536 values in all, so that maps are also compared with the fitted
-method's own, on some images; and so are images of other sizes, grey and near-black ones, for which there is no record.
+shown here. The file runs on all calibration and test images of the job; its scores, maps and decisions are compared
+with those of the record, or, for a refit, which no record has measured, with those of the refitted method. A record's
+maps have 65,536 values in all, so that maps are also compared with the method's own, on some calibration images; and
+so are images of other sizes, grey and near-black ones, for which there is no record.
 """
 
 import hashlib
-import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from anomalybench.core.errors import StoreError
 from anomalybench.core.method import ImageArrays, Images, Prediction
 from anomalybench.deploy.model import Model
+from anomalybench.deploy.versions import system, versions
 
 PARITY, PARITY_OPENVINO = "parity.json", "parity-openvino.json"
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-_PACKAGES = ("anomalybench-vision", "torch", "onnx", "onnxruntime", "openvino", "numpy", "pillow")
 _BATCH = 32
 _DERIVED = 8
 """So many images are made of each kind that the record has none of."""
@@ -57,13 +56,13 @@ class Parity(BaseModel):
     Attributes:
         schema_version: Layout of this file.
         engine: What ran the exported file.
-        compared_with: The engine of the record.
+        compared_with: `record`, or `method` for a refit, which no record has measured.
         record: Id of the record.
         files: SHA-256 of each exported file by name: what was compared are these.
         size: Their size in bytes.
         measured: The threshold of the record; an image with a higher recorded score was judged anomalous.
         threshold: The threshold of the exported file.
-        recorded: Differences from the record, on all calibration and test images.
+        job: Differences on all calibration and test images of the job.
         derived: Differences from the fitted method by kind of image: calibration images as they are, resized, grey
             and near-black.
         versions: Of the packages that had a part in it.
@@ -74,13 +73,13 @@ class Parity(BaseModel):
 
     schema_version: int = 1
     engine: str
-    compared_with: str
+    compared_with: Literal["record", "method"]
     record: str
     files: dict[str, str]
     size: int
     measured: float
     threshold: float
-    recorded: Difference
+    job: Difference
     derived: dict[str, Difference] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     platform: str = ""
@@ -88,19 +87,21 @@ class Parity(BaseModel):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a record holds of its images.
+    """What an exported file is compared with, on the images of its job.
 
     Attributes:
-        images: Its calibration images, then its test images.
+        images: The job's calibration images, then its test images.
         calibration: How many are calibration images.
-        scores: Their recorded scores.
-        maps: Their recorded maps, n x side x side; None for a method without maps.
+        scores: Their scores.
+        maps: Their maps, n x side x side; None for a method without maps.
+        source: Where scores and maps come from: the job's record, or the fitted method itself.
     """
 
     images: Images
     calibration: int
     scores: NDArray[np.floating[Any]]
     maps: NDArray[np.floating[Any]] | None = None
+    source: Literal["record", "method"] = "record"
 
 
 class Scale(NamedTuple):
@@ -155,24 +156,24 @@ def prove(
     """
     decision = exported.card.decision
     ranges = _range(evidence.scores), 1.0 if evidence.maps is None else _range(evidence.maps)
-    against_record = Scale(*ranges, decision.measured, decision.threshold)
-    against_method = Scale(*ranges, decision.threshold, decision.threshold)
+    before = decision.measured if evidence.source == "record" else decision.threshold
+    by_record = Scale(*ranges, before, decision.threshold)
+    by_method = Scale(*ranges, decision.threshold, decision.threshold)
     parts = []
     for start in range(0, len(evidence.images), _BATCH):
         some = slice(start, start + _BATCH)
         expected = Prediction(evidence.scores[some], None if evidence.maps is None else evidence.maps[some])
-        parts.append(compare(expected, exported.predict(evidence.images[some]), against_record))
+        parts.append(compare(expected, exported.predict(evidence.images[some]), by_record))
         done(min(start + _BATCH, len(evidence.images)))
     derived = {
-        kind: compare(fitted.predict(images), exported.predict(images), against_method)
+        kind: compare(fitted.predict(images), exported.predict(images), by_method)
         for kind, images in _derived(evidence)
     }
     return Parity(
-        engine=exported.engine, compared_with=fitted.engine, record=exported.card.record,
+        engine=exported.engine, compared_with=evidence.source, record=exported.card.record,
         files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
         size=sum(file.stat().st_size for file in files), measured=decision.measured, threshold=decision.threshold,
-        recorded=_together(parts), derived=derived, versions=dict(_versions()),
-        platform=f"{platform.platform()} {platform.processor()}".strip(),
+        job=_together(parts), derived=derived, versions=versions(), platform=system(),
     )  # fmt: skip
 
 
@@ -215,13 +216,3 @@ def _resized(image: NDArray[np.uint8], tall: float, wide: float) -> NDArray[np.u
     height, width = image.shape[:2]
     size = max(1, round(width * wide)), max(1, round(height * tall))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-
-
-def _versions() -> Mapping[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
