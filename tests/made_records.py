@@ -9,6 +9,7 @@ from PIL import Image
 from anomalybench.bench.store import Outcome
 from anomalybench.core.files import none_for_nan
 from anomalybench.core.job import Choice, Job
+from anomalybench.core.model_card import Decision, ModelCard
 from anomalybench.core.record import MEASURE_VERSION, Costs, Counts, Measurement, Record, results_of
 from anomalybench.evaluate import catalogue, map_codes, uncertainty
 
@@ -83,6 +84,13 @@ def put(store, data, job, test, *, gap=1.5, seed=0, maps=True, choice=None, **ch
         **changes,
     })  # fmt: skip
     return store.put(Outcome(record, table, None if heat is None else map_codes.encode(heat), resamples))
+
+
+def card(record, **changes):
+    """The card of a model that was never fitted."""
+    threshold = record.measurements[0].threshold
+    decision = Decision(threshold=threshold, measured=threshold, rule="youden")
+    return ModelCard(**{"job": record.job, "record": record.id, "decision": decision, **changes})
 
 
 def result(record):

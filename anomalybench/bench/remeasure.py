@@ -90,11 +90,11 @@ class Images:
 
 
 def complete(record: Record, table: ItemTable, options: MeasureOptions, store: Store, device: str) -> Record:
-    """`remeasure` with all that is asked for; insertion and deletion from the fitted state.
+    """`remeasure` with all that is asked for; insertion and deletion by the model.
 
     Raises:
         DataError: Images or masks cannot be read, or calibration is not enough for the threshold rule.
-        StoreError: What is stored is damaged, or the fitted state was not kept.
+        StoreError: What is stored is damaged, or the model was not kept.
     """
     explained = 0 if record.explanation is None else record.explanation.images
     more = explain(record, table, options.explain, store, device) if options.explain > explained else None
@@ -106,11 +106,11 @@ def explain(record: Record, table: ItemTable, most: int, store: Store, device: s
     job, coded = record.job, store.maps(record)
     if coded is None or job.method.name.startswith(EXTERNAL):
         return Explanation(images=most, metrics={})
-    state = store.state(record)
+    kept = store.model(record)
+    if kept is None:
+        raise StoreError(f"{job}: its model was not kept, which --explain needs. Fit it again: --force.")
     method = parameters.build(registry.method(job.method.name), job.method.name, job.method.params)
-    if not state and method.supervision() != "nothing":
-        raise StoreError(f"{job}: its fitted state was not kept, which --explain needs. Fit it again: --force.")
-    method.restore(state, Context(seed=job.seed, device=device))
+    method.restore(kept.state, Context(seed=job.seed, device=device))
     maps = map_codes.decode(coded)
     found = runner.explanation(method, table, table.split(job), maps, most, record.bits)
     return found or Explanation(images=most, metrics={})

@@ -1,8 +1,4 @@
-"""One job from images to outcome. The runner alone splits, seeds and times: fairness lives in this file.
-
-Images are predicted in an order that the seed decides, since their order by path goes class by class: a method whose
-scores depended on it would see the labels.
-"""
+"""One job from images to outcome. The runner alone splits, seeds and times: fairness lives in this file."""
 
 import time
 import traceback
@@ -16,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomalybench.bench import localise, measure
+from anomalybench.bench import localise, measure, predicting
 from anomalybench.bench.environment import environment
 from anomalybench.bench.item_table import ItemTable, build_protocol
 from anomalybench.bench.measure import Scored
@@ -25,18 +21,18 @@ from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
 from anomalybench.core.errors import AnomalyBenchError, DataError, described
 from anomalybench.core.job import Job
-from anomalybench.core.method import Context, Method, Prediction, Train, batch_dependence
+from anomalybench.core.method import Context, Method, Train
+from anomalybench.core.model_card import ModelCard
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Costs, Explanation, MeasureOptions, Record
+from anomalybench.deploy import bundle, cards
+from anomalybench.deploy.bundle import Bundle
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.vision import devices
-from anomalybench.vision.images import ImageFiles, batches, bits_in_use, n_beyond, read_mask
+from anomalybench.vision.images import ImageFiles, bits_in_use, n_beyond, read_mask
 
 Progress = Callable[[int, int], None]
-_BATCH = 32
-_DEPENDENT = 0.01
-"""Greatest difference of a score, as a share of the range of all, that can be rounding."""
 
 
 class _SkippedError(Exception):
@@ -74,6 +70,8 @@ def run_job(
     progress: Progress,
     work: Path | None = None,
     features: Any = None,
+    *,
+    keep_model: bool = True,
 ) -> Outcome:
     """Run one job. Whatever goes wrong becomes part of the record, so that other jobs go on.
 
@@ -85,11 +83,12 @@ def run_job(
         progress: Called with (steps done, steps in all) while the method fits and predicts.
         work: Folder where methods keep what later jobs can take over.
         features: Where they keep what frozen layers gave.
+        keep_model: Whether the outcome holds the fitted method.
     """
     start = time.perf_counter()
     context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
     try:
-        return _outcome(job, table, options, context, start)
+        return _outcome(job, table, options, context, start, keep_model=keep_model)
     except _SkippedError as reason:
         return Outcome(unfinished(job, table, device, str(reason), status="skipped"))
     except AnomalyBenchError as error:
@@ -104,8 +103,14 @@ def unfinished(job: Job, table: ItemTable, device: str, reason: str, **values: A
     return Record(job=job, fingerprint=table.fingerprint, environment=environment(device), **facts)
 
 
-def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Context, start: float) -> Outcome:
+def _outcome(
+    job: Job, table: ItemTable, options: MeasureOptions, context: Context, start: float, *, keep_model: bool
+) -> Outcome:
     fit = _fit(job, table, options, context)
+    state = fit.method.state() if keep_model else None
+    if state is not None and (trouble := bundle.unfit(state)):
+        context.notes.append(f"the model is not kept: {trouble}")
+        state = None
     maps = None if fit.maps is None else map_codes.decode(fit.maps)
     measured = measure.measure(Scored(job, table.root, fit.scores, maps), options.threshold)
     record = Record(
@@ -124,7 +129,13 @@ def _outcome(job: Job, table: ItemTable, options: MeasureOptions, context: Conte
         measurements=(measured.measurement,),
         explanation=explanation(fit.method, table, fit.split, maps, options.explain, fit.bits),
     )
-    return Outcome(record, fit.scores, fit.maps, measured.resamples, fit.method.state())
+    model = None if state is None else Bundle(_card(record, table, fit, maps), state)
+    return Outcome(record, fit.scores, fit.maps, measured.resamples, model)
+
+
+def _card(record: Record, table: ItemTable, fit: _Fit, maps: NDArray[np.float32] | None) -> ModelCard:
+    normal = [item for item in fit.split.calibration if item.label == NORMAL]
+    return cards.make(record, fit.method, cards.Seen(fit.scores, maps, _files(table, normal, fit.bits)))
 
 
 def explanation(
@@ -168,15 +179,16 @@ def _fit(job: Job, table: ItemTable, options: MeasureOptions, context: Context) 
     method.fit(_train(method, table, seen, bits), context)
     fitted = _spent(context)
     shown = (*split.calibration, *split.test)
-    prediction = _predict(method, _files(table, shown, bits), job.seed, context.progress)
+    prediction = predicting.predict(method, _files(table, shown, bits), job.seed, context.progress)
     predicted = _spent(context)
     costs = Costs(
         fit_s=round(fitted - start + method.reused_s, 3),
         predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
+        **predicting.latency(method, _files(table, split.test, bits)),
         params_m=method.n_parameters / 1e6,
         peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
     )
-    _check_batches(method, _files(table, shown, bits), prediction)
+    predicting.check_batches(method, _files(table, shown, bits), prediction)
     if context.features is not None and context.features.trouble is not None:
         context.notes.append(context.features.trouble)
     maps = None if prediction.maps is None else map_codes.encode(prediction.maps.astype(np.float32))
@@ -219,47 +231,6 @@ def _train(method: Method, table: ItemTable, seen: Sequence[Item], bits: int) ->
         return Train(images, labels)
     masks = [None if item.mask is None else read_mask(table.root / item.mask, table.hashes[item.mask]) for item in seen]
     return Train(images, labels, masks)
-
-
-def _predict(method: Method, images: ImageFiles, seed: int, progress: Progress) -> Prediction:
-    """Predictions in the order of the images, which are shown in another one."""
-    order = np.random.default_rng(seed).permutation(len(images))
-    scores: list[NDArray[Any]] = []
-    maps: list[NDArray[Any]] = []
-    for done, batch in enumerate(batches(images.taken(order), _BATCH)):
-        part = method.predict(batch)
-        _check_prediction(part, len(batch))
-        scores.append(part.scores)
-        if part.maps is not None:
-            maps.append(part.maps)
-        progress(min((done + 1) * _BATCH, len(images)), len(images))
-    place = np.argsort(order)
-    return Prediction(np.concatenate(scores)[place], np.concatenate(maps)[place] if maps else None)
-
-
-def _check_prediction(part: Prediction, n: int) -> None:
-    if part.scores.shape != (n,):
-        raise ValueError(f"predict returned scores of shape {part.scores.shape} for {n} images; it must be ({n},)")
-    if not np.isfinite(part.scores).all():
-        raise ValueError(f"{int((~np.isfinite(part.scores)).sum())} of {n} scores are NaN or infinite")
-    if part.maps is None:
-        return
-    if part.maps.ndim != 3 or part.maps.shape[0] != n:
-        raise ValueError(f"predict returned maps of shape {part.maps.shape} for {n} images")
-    with np.errstate(over="ignore"):
-        if not np.isfinite(part.maps.astype(np.float32)).all():
-            raise ValueError("a map holds NaN or infinite values")
-
-
-def _check_batches(method: Method, images: ImageFiles, prediction: Prediction) -> None:
-    """ValueError where images by themselves get other scores than among others: scores must not depend on the batch."""
-    places = [int(prediction.scores.argmin()), int(prediction.scores.argmax())]
-    difference = batch_dependence(method, images.taken(places), prediction.scores[places])
-    if difference > _DEPENDENT:
-        raise ValueError(
-            f"predict gives an image by itself another score than among others (relative difference {difference:.2g}); "
-            "its scores must not depend on the other images"
-        )
 
 
 def leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

@@ -21,6 +21,7 @@ class Settings:
         timeout: Seconds that a job may take; None for any.
         workers: Processes of this machine; 1 runs all in this process.
         cluster: Address of a Dask scheduler, or `local` for one on this machine with so many workers; None for none.
+        keep_models: Whether each job's fitted method is kept.
 
     Raises:
         UsageError: Numbers that cannot be, or that go unheard.
@@ -31,6 +32,7 @@ class Settings:
     timeout: float | None = None
     workers: int = 1
     cluster: str | None = None
+    keep_models: bool = True
 
     def __post_init__(self) -> None:
         if self.workers < 1:

@@ -70,6 +70,8 @@ class Costs(BaseModel):
     Attributes:
         fit_s: Seconds to fit, reading the images included.
         predict_ms_per_image: Milliseconds per image to score and locate, reading included.
+        latency_p50_ms: Milliseconds from a decoded image by itself to its score and map: median of a few images.
+        latency_p95_ms: Their 95 % quantile.
         params_m: Millions of values in the fitted state.
         peak_memory_mb: Peak memory of the process during the job (of the accelerator where one is used), in MB.
         total_s: Seconds from the job's start to its outcome.
@@ -79,6 +81,8 @@ class Costs(BaseModel):
 
     fit_s: FiniteFloat | None = None
     predict_ms_per_image: FiniteFloat | None = None
+    latency_p50_ms: FiniteFloat | None = None
+    latency_p95_ms: FiniteFloat | None = None
     params_m: FiniteFloat | None = None
     peak_memory_mb: FiniteFloat | None = None
     total_s: FiniteFloat | None = None

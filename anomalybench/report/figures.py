@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,9 +16,8 @@ from numpy.typing import NDArray
 from anomalybench.bench.store import Store, safe_name
 from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError
 from anomalybench.core.record import Number, Result
-from anomalybench.evaluate import map_codes
+from anomalybench.evaluate import heat, map_codes
 from anomalybench.evaluate.pixel import resize_map
-from anomalybench.evaluate import heat
 from anomalybench.report import image_files
 from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb

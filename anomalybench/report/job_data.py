@@ -14,8 +14,8 @@ from anomalybench.bench.store import Store
 from anomalybench.core.errors import AnomalyBenchError
 from anomalybench.core.job import EXTERNAL
 from anomalybench.core.record import Record, Result
-from anomalybench.evaluate import map_codes
-from anomalybench.report import card, heat, image_files, leaderboard, pictures
+from anomalybench.evaluate import heat, map_codes
+from anomalybench.report import card, image_files, leaderboard, pictures
 from anomalybench.report.pictures import Limits, Source
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 from anomalybench import __version__
 from anomalybench.bench.store import Store
 from anomalybench.core.record import Result
-from anomalybench.evaluate import catalogue
+from anomalybench.evaluate import catalogue, heat
 from anomalybench.evaluate.catalogue import RANKING
-from anomalybench.report import comparison, defects, heat, job_data, leaderboard, marks, pictures, published
+from anomalybench.report import comparison, defects, job_data, leaderboard, marks, pictures, published
 from anomalybench.report.glossary import TERMS
 from anomalybench.report.job_data import JobPage
 from anomalybench.report.joint import Resamples

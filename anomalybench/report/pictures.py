@@ -18,8 +18,8 @@ from PIL import Image
 from scipy import ndimage
 
 from anomalybench.core.errors import DataError
-from anomalybench.evaluate.pixel import resize_map
 from anomalybench.evaluate import heat
+from anomalybench.evaluate.pixel import resize_map
 from anomalybench.report import image_files
 from anomalybench.report.image_files import Place
 from anomalybench.vision.images import read_mask, read_rgb

@@ -80,7 +80,7 @@ def test_it_replaces_no_result_of_today(today):
     folder = as_written_by_0_1_0(store, record, store.results)
     assert take_over(folder, store) is None
     assert store.records() == [record]
-    assert set(store.state(record)) == {"mean_", "picture_"}
+    assert set(store.model(record).state) == {"mean_", "picture_"}
 
 
 def test_the_command_measure_takes_it_over_once(today, tmp_path, cli):

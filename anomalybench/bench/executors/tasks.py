@@ -168,7 +168,9 @@ def work(
             finally:
                 os._exit(1)
 
-        job = partial(run_job, task.job, table, task.options, device, progress, folder, features)
+        job = partial(
+            run_job, task.job, table, task.options, device, progress, folder, features, keep_model=settings.keep_models
+        )
         try:
             outcome = watchdog.limited(job, settings.timeout, stuck if own_process else None)
         except watchdog.TimeLimitError:

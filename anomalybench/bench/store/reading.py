@@ -20,7 +20,7 @@ from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.evaluate.map_codes import CODES, MapCodes
 from anomalybench.evaluate.uncertainty import RESAMPLES as N_RESAMPLES
 
-RECORD, SCORES, MAPS, RESAMPLES, STATE = "record.json", "scores.parquet", "maps.npz", "resamples.npz", "state.npz"
+RECORD, SCORES, MAPS, RESAMPLES = "record.json", "scores.parquet", "maps.npz", "resamples.npz"
 _COLUMNS = {"path": str, "split": str, "label": int, "defect": str, "score": float}
 _OPTIONAL = ("mask", "group")
 _DRAWN = 8 * N_RESAMPLES

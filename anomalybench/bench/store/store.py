@@ -1,4 +1,4 @@
-"""One folder per result: the scores, maps and fitted state of a job on certain images, and what was measured on them.
+"""One folder per result: the scores, maps and model of a job on certain images, and what was measured on them.
 
 A folder is written aside and renamed, so that a result is either there or not. `record.json` names every other file
 with its size; a folder whose files do not fit its record counts as not there. The same job on other images is another
@@ -23,13 +23,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomalybench.bench.store import arrays, index, reading, state
-from anomalybench.bench.store.reading import MAPS, RECORD, SCORES, STATE, Unreadable
+from anomalybench.bench.store import arrays, index, reading
+from anomalybench.bench.store.reading import MAPS, RECORD, SCORES, Unreadable
 from anomalybench.bench.store.writing import finish, link, replace
 from anomalybench.core.errors import StoreError
 from anomalybench.core.files import sweep
 from anomalybench.core.job import Job
 from anomalybench.core.record import Record, Result, results_of
+from anomalybench.deploy import bundle, cards
+from anomalybench.deploy.bundle import Bundle
 from anomalybench.evaluate.catalogue import RANKING
 from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.evaluate.uncertainty import RESAMPLES
@@ -45,14 +47,14 @@ class Outcome:
             failed.
         maps: Anomaly maps in the order of `scores`; None for a method without maps.
         resamples: Metrics in every resample of the test images: see `evaluate.uncertainty`.
-        state: The fitted state of the method.
+        model: The fitted method; None where it is not to be kept.
     """
 
     record: Record
     scores: pd.DataFrame | None = None
     maps: MapCodes | None = None
     resamples: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
-    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    model: Bundle | None = None
 
 
 class Store:
@@ -60,7 +62,7 @@ class Store:
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.runs, self.shared = results / "runs", results / "states"
+        self.runs, self.shared = results / "runs", results / bundle.SHARED
         self._stamps: dict[str, str] = {}
 
     def check_writable(self) -> None:
@@ -173,14 +175,13 @@ class Store:
         """The job's metrics in every resample of its test images; StoreError if they are damaged."""
         return reading.resamples(self._folder(record))
 
-    def state(self, record: Record) -> dict[str, NDArray[Any]]:
-        """The fitted state of the job's method; empty where it was not kept.
+    def model(self, record: Record) -> Bundle | None:
+        """The job's fitted method; None where it was not kept.
 
         Raises:
             StoreError: It is damaged.
         """
-        file = self._folder(record) / STATE
-        return state.read(file, self.shared) if file.exists() else {}
+        return bundle.read(self._folder(record)) if bundle.CARD in record.files else None
 
     def put(self, outcome: Outcome) -> Record:
         """Write an outcome, replacing the job's earlier one on the same images; returns the record with its files.
@@ -200,22 +201,37 @@ class Store:
             if outcome.maps is not None:
                 maps: dict[str, NDArray[Any]] = {"codes": outcome.maps.codes, "values": outcome.maps.values}
                 arrays.write(aside / MAPS, maps, compressed=True)
-            if outcome.state:
-                state.write(aside / STATE, self.shared, outcome.state)
+            if outcome.model is not None:
+                bundle.write(aside, outcome.model, self.shared)
             return finish(aside, record, outcome.resamples)
 
     def measured(self, record: Record, resamples: Mapping[str, NDArray[np.floating[Any]]]) -> Record:
-        """Put a record with other measurements in place of the earlier one; scores, maps and state stay.
+        """Put a record with other measurements in place of the earlier one; scores, maps and model stay.
 
         Raises:
             StoreError: The folder cannot be written.
         """
         folder = self._folder(record)
         with self._replaced(record) as aside:
-            for name in (SCORES, MAPS, STATE):
+            for name in (SCORES, MAPS, bundle.WEIGHTS):
                 if name in record.files:
                     link(folder / name, aside / name)
+            if bundle.CARD in record.files:
+                card = bundle.read_card(folder)
+                bundle.write_card(aside, cards.with_measurement(card, record.measurements[0], self.scores(record)))
             return finish(aside, record, resamples)
+
+    def without_model(self, record: Record) -> Record:
+        """Put the job's results without its model in their place.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        folder = self._folder(record)
+        with self._replaced(record) as aside:
+            for name in record.files.keys() - {bundle.CARD, bundle.WEIGHTS}:
+                link(folder / name, aside / name)
+            return finish(aside, record, {})
 
     @contextlib.contextmanager
     def _replaced(self, record: Record) -> Iterator[Path]:

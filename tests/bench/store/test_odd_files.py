@@ -2,11 +2,13 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 
+import made_records as made
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from anomalybench.bench.store import Outcome, Store
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.record import Counts, Measurement, Record, results_of
+from anomalybench.deploy.bundle import Bundle
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.uncertainty import RESAMPLES
 
@@ -35,7 +38,8 @@ def put(store, seed=0):
         measurements=(Measurement(version=1, rule="youden", threshold=0.5, metrics={"auroc": 0.75}),),
     )  # fmt: skip
     maps = map_codes.encode(np.arange(N * 12, dtype=np.float32).reshape(N, 3, 4))
-    outcome = Outcome(record, pd.DataFrame(rows), maps, {"auroc": np.ones(RESAMPLES)}, {"mean_": np.ones(3)})
+    model = Bundle(made.card(record), {"mean_": np.ones(3)})
+    outcome = Outcome(record, pd.DataFrame(rows), maps, {"auroc": np.ones(RESAMPLES)}, model)
     return store.put(outcome)
 
 
@@ -180,11 +184,12 @@ def test_odd_maps_are_refused(store, name):
     assert len(store.scores(record)) == N
 
 
-@pytest.mark.parametrize("name", [name for name in NO_ARRAYS if name != "petabytes in the zip"])
-def test_an_odd_state_is_refused(store, name):
-    record = replaced(store, put(store), "state.npz", NO_ARRAYS[name])
-    with pytest.raises(StoreError, match=r"state\.npz"):
-        store.state(record)
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+@pytest.mark.parametrize("contents", [b"", b"{}", b"\xff" * 100, b"PK\x03\x04", b"[" * 100_000])
+def test_an_odd_model_is_refused(store, name, contents):
+    record = replaced(store, put(store), name, contents)
+    with pytest.raises(StoreError, match=re.escape(name)):
+        store.model(record)
 
 
 NO_RESAMPLES = {
@@ -250,7 +255,7 @@ from anomalybench.core.errors import StoreError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 store = Store(Path(sys.argv[1]))
 for record in store.records():
-    for read in (store.maps, store.resamples, store.state):
+    for read in (store.maps, store.resamples, store.model):
         try:
             read(record)
         except StoreError:

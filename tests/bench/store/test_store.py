@@ -1,5 +1,6 @@
 import shutil
 
+import made_records as made
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from anomalybench.bench.store import Outcome, Store
 from anomalybench.core.errors import StoreError
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.record import Counts, Measurement, Record, results_of
+from anomalybench.deploy.bundle import Bundle
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.uncertainty import RESAMPLES
 
@@ -66,7 +68,8 @@ def outcome(the_job=None, *, n=5, **changes):
     }  # fmt: skip
     maps = map_codes.encode(np.arange(n * 12, dtype=np.float32).reshape(n, 3, 4) / 3)
     drawn = {"auroc": np.linspace(0, 1, RESAMPLES)}
-    return Outcome(Record(**values), scores(n), maps, drawn, {"mean_": np.arange(3.0)})
+    record = Record(**values)
+    return Outcome(record, scores(n), maps, drawn, Bundle(made.card(record), {"mean_": np.arange(30.0)}))
 
 
 def failed(**changes):
@@ -97,7 +100,7 @@ def test_what_was_put_comes_back(store):
     assert cells(store.scores(written)) == cells(scores())
     maps = store.maps(written)
     assert np.array_equal(map_codes.decode(maps), map_codes.decode(outcome().maps))
-    assert np.array_equal(store.state(written)["mean_"], np.arange(3.0))
+    assert np.array_equal(store.model(written).state["mean_"], np.arange(30.0))
     assert store.resamples(written)["auroc"] == pytest.approx(np.linspace(0, 1, RESAMPLES))
     assert list(store.records()) == [written]
 
@@ -108,7 +111,8 @@ def test_a_record_alone_comes_back(store):
     written = store.put(lost)
     assert written == store.get(job(), IMAGES) == lost.record
     assert store.maps(written) is None
-    assert store.state(written) == store.resamples(written) == {}
+    assert store.model(written) is None
+    assert store.resamples(written) == {}
 
 
 def test_an_empty_or_absent_results_folder_holds_nothing(store):
@@ -128,7 +132,7 @@ def test_every_job_has_its_own_place(store):
     assert [store.get(each, IMAGES).job for each in jobs] == jobs
 
 
-@pytest.mark.parametrize("name", ["record.json", "scores.parquet", "maps.npz", "state.npz", "resamples.npz"])
+@pytest.mark.parametrize("name", ["record.json", "scores.parquet", "maps.npz", "weights.safetensors", "resamples.npz"])
 @pytest.mark.parametrize("length", [0, 1, 100, -1])
 def test_a_file_cut_short_counts_as_not_there(store, name, length):
     file = place(store, outcome()) / name
@@ -186,7 +190,7 @@ def test_new_measurements_leave_scores_maps_and_state_as_they_were(store):
     assert [result.id for result in results_of(measured)] == [measured.id, f"{measured.id}@fpr"]
     assert cells(store.scores(measured)) == cells(scores())
     assert store.maps(measured).codes.shape == (5, 3, 4)
-    assert set(store.state(measured)) == {"mean_"}
+    assert set(store.model(measured).state) == {"mean_"}
     assert not store.resamples(measured)["auroc"].any()
 
 
