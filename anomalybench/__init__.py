@@ -1,7 +1,7 @@
 """anomalybench: which method finds the defects in your images.
 
-`run` is the command `anomalybench run` from Python. The other names are what a plugin author needs. Everything is
-imported on first use, so that importing the package costs nothing.
+`run` is the command `anomalybench run` from Python, and `load_model` gives what `anomalybench predict` uses. The other
+names are what a plugin author needs. Everything is imported on first use, so that importing the package costs nothing.
 """
 
 import dataclasses
@@ -16,15 +16,17 @@ from anomalybench.bench.request import options as request_options
 
 if TYPE_CHECKING:
     from anomalybench.core.dataset import Dataset, Item
-    from anomalybench.core.method import Context, Images, Method, Prediction, Train
+    from anomalybench.core.method import Context, Graph, Images, Method, Prediction, Train
+    from anomalybench.deploy.model import load_model
     from anomalybench.report.leaderboard import Tables
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Context", "Dataset", "Images", "Item", "Method", "Prediction", "Train", "run"]
+__all__ = ["Context", "Dataset", "Graph", "Images", "Item", "Method", "Prediction", "Train", "load_model", "run"]
 
 _HOMES = {
     **dict.fromkeys(("Dataset", "Item"), "anomalybench.core.dataset"),
-    **dict.fromkeys(("Context", "Images", "Method", "Prediction", "Train"), "anomalybench.core.method"),
+    **dict.fromkeys(("Context", "Graph", "Images", "Method", "Prediction", "Train"), "anomalybench.core.method"),
+    "load_model": "anomalybench.deploy.model",
 }
 
 

@@ -31,6 +31,8 @@ class Option:
 
 
 Names = tuple[str, ...]
+KEPT = ("all", "best", "none")
+"""Which fitted methods a run may keep."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Request:
     data: Annotated[Path | None, Option("Folder of the data; default $ANOMALYBENCH_DATA.")] = None
     skip_unreadable: Annotated[bool, Option("Go on without images that cannot be read; the records name them.")] = False
     results: Annotated[Path, Option("Folder of the results.")] = Path("results")
+    keep_models: Annotated[
+        str, Option("Fitted methods to keep: all, those of the best method, or none.", metavar="all|best|none")
+    ] = "all"
     device: Annotated[str, Option("auto, cpu, gpu, cuda, cuda:1, ...")] = "auto"
     feature_gb: Annotated[
         float, Option("Disk for frozen features; 0 keeps none.", flag="--feature-store", metavar="GB")
@@ -99,6 +104,8 @@ class Request:
         name = self.name
         if name is not None and (not name.strip() or not name.isprintable() or len(name) > 60):
             raise UsageError(f"--name {shortened(name)}: use 1 to 60 printable characters.")
+        if self.keep_models not in KEPT:
+            raise UsageError(f"--keep-models {shortened(self.keep_models)}: write one of {', '.join(KEPT)}.")
         if self.explain is not None and self.explain < 0:
             raise UsageError(f"explain {self.explain}: a number of images, from 0 on.")
 
@@ -106,7 +113,8 @@ class Request:
         """How jobs are run."""
         from anomalybench.bench.settings import Settings  # as above
 
-        return Settings(self.device, self.feature_gb, self.timeout, self.workers, self.cluster)
+        keep = self.keep_models != "none"
+        return Settings(self.device, self.feature_gb, self.timeout, self.workers, self.cluster, keep)
 
 
 def options(cls: type[Request] = Request) -> dict[str, Option]:

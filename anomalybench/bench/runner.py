@@ -1,4 +1,4 @@
-"""One job from images to outcome. The runner alone splits, seeds and times: fairness lives in this file."""
+"""One job from images to outcome. The runner alone splits, seeds and times."""
 
 import time
 import traceback
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from anomalybench.bench import localise, measure, predicting
 from anomalybench.bench.environment import environment
-from anomalybench.bench.item_table import ItemTable, build_protocol
+from anomalybench.bench.item_table import ItemTable
 from anomalybench.bench.measure import Scored
 from anomalybench.bench.store import Outcome
+from anomalybench.bench.visible import SkippedError, files, train_part, visible
 from anomalybench.core import parameters, registry
-from anomalybench.core.dataset import ANOMALOUS, NORMAL, Item
-from anomalybench.core.errors import AnomalyBenchError, DataError, described
+from anomalybench.core.dataset import NORMAL, Item
+from anomalybench.core.errors import AnomalyBenchError, described
 from anomalybench.core.job import Job
-from anomalybench.core.method import Context, Method, Train
+from anomalybench.core.method import Context, Method
 from anomalybench.core.model_card import ModelCard
 from anomalybench.core.protocol import Split
 from anomalybench.core.record import Costs, Explanation, MeasureOptions, Record
@@ -30,13 +31,9 @@ from anomalybench.deploy.bundle import Bundle
 from anomalybench.evaluate import map_codes
 from anomalybench.evaluate.map_codes import MapCodes
 from anomalybench.vision import devices
-from anomalybench.vision.images import ImageFiles, bits_in_use, n_beyond, read_mask
+from anomalybench.vision.images import bits_in_use, n_beyond
 
 Progress = Callable[[int, int], None]
-
-
-class _SkippedError(Exception):
-    """The method's supervision and the protocol do not go together."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def run_job(
     context = Context(seed=job.seed, device=device, work=work, features=features, progress=progress)
     try:
         return _outcome(job, table, options, context, start, keep_model=keep_model)
-    except _SkippedError as reason:
+    except SkippedError as reason:
         return Outcome(unfinished(job, table, device, str(reason), status="skipped"))
     except AnomalyBenchError as error:
         return Outcome(unfinished(job, table, device, str(error), bad_input=True))
@@ -135,7 +132,7 @@ def _outcome(
 
 def _card(record: Record, table: ItemTable, fit: _Fit, maps: NDArray[np.float32] | None) -> ModelCard:
     normal = [item for item in fit.split.calibration if item.label == NORMAL]
-    return cards.make(record, fit.method, cards.Seen(fit.scores, maps, _files(table, normal, fit.bits)))
+    return cards.make(record, fit.method, cards.Seen(fit.scores, maps, files(table, normal, fit.bits)))
 
 
 def explanation(
@@ -160,7 +157,7 @@ def explanation(
         return None
     if maps is None:
         return Explanation(images=most, metrics={})
-    normal = _files(table, [item for item in split.train if item.label == NORMAL], bits)
+    normal = files(table, [item for item in split.train if item.label == NORMAL], bits)
     test_maps = maps[len(split.calibration) :]
     return Explanation(
         images=most, metrics=localise.faithful(method, table.root, split.test, test_maps, most, normal, bits)
@@ -172,65 +169,32 @@ def _fit(job: Job, table: ItemTable, options: MeasureOptions, context: Context) 
     split = table.split(job)
     measure.check_test(job, split)
     measure.threshold_rule(options.threshold, job, [item.label for item in split.calibration])
-    seen = _visible(job, method, table, split)
+    seen = visible(job, method, table, split)
     bits = bits_in_use([table.root / item.path for item in split.train])
     devices.reset_peak_memory(context.device)
     start = _spent(context)
-    method.fit(_train(method, table, seen, bits), context)
+    method.fit(train_part(method, table, seen, bits), context)
     fitted = _spent(context)
     shown = (*split.calibration, *split.test)
-    prediction = predicting.predict(method, _files(table, shown, bits), job.seed, context.progress)
+    prediction = predicting.predict(method, files(table, shown, bits), job.seed, context.progress)
     predicted = _spent(context)
     costs = Costs(
         fit_s=round(fitted - start + method.reused_s, 3),
         predict_ms_per_image=round(1000 * (predicted - fitted) / len(shown), 3),
-        **predicting.latency(method, _files(table, split.test, bits)),
+        **predicting.latency(method, files(table, split.test, bits)),
         params_m=method.n_parameters / 1e6,
         peak_memory_mb=round(devices.peak_memory_mb(context.device), 1),
     )
-    predicting.check_batches(method, _files(table, shown, bits), prediction)
+    predicting.check_batches(method, files(table, shown, bits), prediction)
     if context.features is not None and context.features.trouble is not None:
         context.notes.append(context.features.trouble)
     maps = None if prediction.maps is None else map_codes.encode(prediction.maps.astype(np.float32))
     return _Fit(method, split, seen, bits, measure.score_table(split, prediction), maps, costs)
 
 
-def _visible(job: Job, method: Method, table: ItemTable, split: Split) -> Sequence[Item]:
-    """The train items that the method's supervision allows it to see."""
-    supervision = method.supervision()
-    if supervision == "nothing":
-        return ()
-    if supervision == "normals":
-        return [item for item in split.train if item.label == NORMAL]
-    if not measure.count(split.train, ANOMALOUS):
-        reason = f"{job.method.name} learns from {supervision}, but the train part has no anomalous images"
-        if not build_protocol(job.protocol).trains_on_defects:
-            raise _SkippedError(f"{reason} under protocol {job.protocol.name}")
-        if not measure.count(table.items, ANOMALOUS):
-            raise _SkippedError(f"{reason}: there are none in {job.category}")
-        raise DataError(f"{job.dataset.name}/{job.category}: {reason}. Add some, or take a method that needs none.")
-    return split.train
-
-
 def _spent(context: Context) -> float:
     """A clock that counts what the feature store has saved as well: what the work would have cost without it."""
     return time.perf_counter() + (0.0 if context.features is None else float(context.features.saved_s))
-
-
-def _files(table: ItemTable, items: Sequence[Item], bits: int) -> ImageFiles:
-    paths = [table.root / item.path for item in items]
-    return ImageFiles(paths, [table.hashes[item.path] for item in items], bits)
-
-
-def _train(method: Method, table: ItemTable, seen: Sequence[Item], bits: int) -> Train:
-    images = _files(table, seen, bits)
-    if method.supervision() not in ("labels", "masks"):
-        return Train(images)
-    labels = np.array([item.label for item in seen], np.int64)
-    if method.supervision() == "labels":
-        return Train(images, labels)
-    masks = [None if item.mask is None else read_mask(table.root / item.mask, table.hashes[item.mask]) for item in seen]
-    return Train(images, labels, masks)
 
 
 def leaks(split: Split, hashes: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

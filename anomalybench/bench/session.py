@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 
-from anomalybench.bench import executors, suite
+from anomalybench.bench import executors, kept_models, suite
 from anomalybench.bench.executors import Finished, Plan
 from anomalybench.bench.executors.tasks import Progress
 from anomalybench.bench.item_table import ItemTables, Source, build_dataset
@@ -115,6 +115,17 @@ class Session:
         ids = {result.id for result in found}
         others = self.store.on_same_images(found, f"{EXTERNAL}*")
         return [*found, *(result for result in others if result.id not in ids)]
+
+    def keep_best(self, results: Iterable[Result]) -> int:
+        """Where only the best method's models are to be kept, remove the others; returns how many were removed.
+
+        Raises:
+            StoreError: A folder cannot be written.
+        """
+        if self.request.keep_models != "best":
+            return 0
+        mine = {job.id for job in self.suite.jobs}
+        return kept_models.keep_best([result for result in results if result.record.job.id in mine], self.store)
 
     def asked(self, records: Iterable[Record]) -> list[Result]:
         """Of each record the measurement that was asked for."""

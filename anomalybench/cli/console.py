@@ -1,9 +1,9 @@
 """What the command line draws with rich: tables, progress bars, and text that is never read as markup."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from anomalybench.cli.board import number, print_leaderboard
 from anomalybench.cli.terminal import Column, console, plain, table
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from anomalybench.report.verdicts import Comparison, Pair
 
 __all__ = [
-    "console", "error", "follow", "plain", "plan_summary", "print_card", "print_comparison", "print_data_report",
+    "bar", "console", "error", "follow", "plain", "plan_summary", "print_card", "print_comparison", "print_data_report",
     "print_files", "print_frame", "print_jobs", "print_leaderboard", "print_listing", "print_parameters", "print_text",
     "print_unusual", "remark", "show_page", "status", "warn",
 ]  # fmt: skip
 _NAMED = 6
+T = TypeVar("T")
 
 
 def print_jobs(plan: "Plan") -> None:
@@ -218,6 +219,13 @@ def show_page(file: Path, *, open_: bool) -> None:
     print_files([file])
     if open_ and not webbrowser.open(file.resolve().as_uri()):
         warn(f"no browser found to open {file}")
+
+
+def bar(items: "Iterable[T]", total: int, what: str) -> "Iterator[T]":
+    """The same items, with a bar on standard error where that is a terminal."""
+    from rich.progress import track
+
+    yield from track(items, what, total, console=console(stderr=True), transient=True)
 
 
 def follow(session: "Session", plan: "Plan", finished: "list[Finished]") -> None:

@@ -80,12 +80,13 @@ class Model:
         return pixels
 
 
-def load_model(folder: str | Path, engine: str = "torch", device: str = "cpu") -> Model:
+def load_model(folder: str | Path, engine: str | None = None, device: str = "cpu") -> Model:
     """A model from its folder: of a job, promoted, refitted or exported.
 
     Args:
         folder: A folder with `model.json`; or an exported `.onnx` file by itself, whose engine is `onnx`.
-        engine: `torch`, with the method that fitted it; `onnx` or `openvino` for the exported file in the folder.
+        engine: `torch`, with the method that fitted it; `onnx` or `openvino` for the exported file in the folder; by
+            default `onnx` where there is such a file.
         device: Torch device name, for the engine `torch`.
 
     Raises:
@@ -93,16 +94,20 @@ def load_model(folder: str | Path, engine: str = "torch", device: str = "cpu") -
         UsageError: No such engine, or a method that is not installed.
     """
     place = Path(folder)
+    if engine is None:
+        engine = "onnx" if (place / ONNX).exists() else "torch"
     if engine not in ENGINES:
         raise UsageError(f"engine '{engine}': there are {', '.join(ENGINES)}.")
     if place.suffix == ".onnx":
         engine = "onnx"
     if engine == "torch":
         return _fitted(place, device)
-    from anomalybench.deploy import onnx_model, openvino_model
-
     if engine == "onnx":
+        from anomalybench.deploy import onnx_model
+
         return onnx_model.load(place if place.suffix == ".onnx" else place / ONNX)
+    from anomalybench.deploy import openvino_model
+
     return openvino_model.load(place)
 
 

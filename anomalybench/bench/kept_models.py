@@ -1,0 +1,51 @@
+"""Which models of a run stay: those of the method that ranks first on each category."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+
+from anomalybench.bench.store import Store, weights
+from anomalybench.core.record import Record, Result
+from anomalybench.deploy.bundle import CARD
+from anomalybench.evaluate.catalogue import RANKING
+
+
+def keep_best(results: Sequence[Result], store: Store) -> int:
+    """Remove the models of all methods but the one with the greatest mean ROC AUC over folds and seeds.
+
+    Where no ROC AUC is known, as without defective images, all models stay. Arrays that no model needs go, too.
+
+    Args:
+        results: Of a run.
+        store: Where they lie.
+
+    Returns:
+        How many models were removed.
+
+    Raises:
+        StoreError: A folder cannot be written.
+    """
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        job = result.record.job
+        groups[json.dumps([job.dataset.identity, job.category, job.protocol.identity])].append(result)
+    removed = 0
+    for group in groups.values():
+        ranked: dict[str, list[float]] = defaultdict(list)
+        for result in group:
+            if (value := result.metrics.get(RANKING)) is not None:
+                ranked[_method(result.record)].append(value)
+        best = max(ranked, key=lambda name: fmean(ranked[name]), default=None)
+        lost = {r.record.id: r.record for r in group if best is not None and _method(r.record) != best}
+        for record in lost.values():
+            if CARD in record.files:
+                store.without_model(record)
+                removed += 1
+    if removed:
+        weights.prune(store.results)
+    return removed
+
+
+def _method(record: Record) -> str:
+    return json.dumps(record.job.method.identity)

@@ -1,0 +1,93 @@
+"""Many images through a model, file by file: what cannot be read becomes a row with its reason, the rest goes on.
+
+The next images are decoded while a batch is computed. Nothing is kept in memory but two batches.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalybench.core.errors import DataError
+from anomalybench.core.method import ImageArrays
+from anomalybench.deploy.model import Model
+from anomalybench.deploy.verdict import Verdict
+from anomalybench.evaluate.statistics import STATISTICS, image_statistics
+from anomalybench.vision.images import read_rgb
+
+COLUMNS = ("path", "score", "threshold", "verdict", "boxes", "reason", *STATISTICS)
+"""Of a table of predictions."""
+UNREADABLE = "unreadable"
+"""Verdict on a file that is no image."""
+_BATCH = 8
+_Decoded = tuple[NDArray[np.uint8] | None, str]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of one file.
+
+    Attributes:
+        path: The file.
+        verdict: Score, verdict and boxes; None where it cannot be read.
+        reason: Why it cannot be read.
+        statistics: Of the image: see `evaluate.statistics`.
+    """
+
+    path: Path
+    verdict: Verdict | None = None
+    reason: str = ""
+    statistics: Mapping[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """One cell for each of `COLUMNS`; boxes are lists of top, left, bottom and right."""
+        one = self.verdict
+        cells: dict[str, Any] = {
+            "path": str(self.path),
+            "score": None if one is None else one.score,
+            "threshold": None if one is None else one.threshold,
+            "verdict": UNREADABLE if one is None else one.verdict,
+            "boxes": None if one is None else [list(map(int, box)) for box in one.boxes],
+            "reason": self.reason or None,
+        }
+        return cells | {name: self.statistics.get(name) for name in STATISTICS}
+
+
+def predictions(model: Model, files: Iterable[Path]) -> Iterator[Predicted]:
+    """What the model says of each file, in their order."""
+    with ThreadPoolExecutor(1) as ahead:
+        waiting: list[tuple[tuple[Path, ...], Future[list[_Decoded]]]] = []
+        left = iter(files)
+        while chunk := tuple(islice(left, _BATCH)):
+            waiting.append((chunk, ahead.submit(_decoded, chunk, model.card.bits)))
+            if len(waiting) > 1:
+                yield from _judged(model, *waiting.pop(0))
+        for one in waiting:
+            yield from _judged(model, *one)
+
+
+def _decoded(chunk: tuple[Path, ...], bits: int) -> list[_Decoded]:
+    found: list[_Decoded] = []
+    for path in chunk:
+        try:
+            found.append((read_rgb(path, bits), ""))
+        except DataError as error:
+            found.append((None, str(error)))
+    return found
+
+
+def _judged(model: Model, chunk: tuple[Path, ...], decoding: "Future[list[_Decoded]]") -> Iterator[Predicted]:
+    decoded = decoding.result()
+    images = [image for image, _ in decoded if image is not None]
+    verdicts = iter(model.verdicts(ImageArrays(images)) if images else ())
+    for path, (image, reason) in zip(chunk, decoded, strict=True):
+        yield (
+            Predicted(path, reason=reason)
+            if image is None
+            else Predicted(path, next(verdicts), statistics=image_statistics(image))
+        )
