@@ -1,6 +1,7 @@
 """What the service takes and gives, as JSON; the descriptions are those of its OpenAPI page."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -172,3 +173,46 @@ class Comparison(BaseModel):
     versions: list[VersionCompared]
     differences: list[Difference]
     remarks: list[str] = Field(description="What the numbers cannot tell.")
+
+
+class QuantityShown(BaseModel):
+    """One quantity of the last images beside that of the calibration images."""
+
+    name: str = Field(examples=["brightness"])
+    psi: float | None = Field(description="Population stability index.")
+    ks: float | None = Field(description="Kolmogorov-Smirnov distance, 0 to 1.")
+    p: float | None = Field(description="Its p-value, adjusted over all quantities.")
+    median: float | None
+    reference_median: float | None
+    level: Literal["none", "moderate", "strong"]
+
+
+class DriftShown(BaseModel):
+    """Whether a version's last images are like its calibration images."""
+
+    model: str
+    version: int
+    images: int = Field(description="How many of the last images are compared.")
+    anomalous: int = Field(description="How many of them were called anomalous.")
+    level: Literal["none", "moderate", "strong"]
+    sentences: list[str] = Field(description="What to say about it, in words.")
+    quantities: list[QuantityShown]
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The part of a route's description that says that its body is JSON of this model.
+
+    The routes read their bodies themselves, bounded and in a worker thread, so that FastAPI cannot tell.
+    """
+    schema = model.model_json_schema()
+    content = _inlined(schema, schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": content}}}}
+
+
+def _inlined(value: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions put where they are referred to."""
+    if isinstance(value, dict):
+        if "$ref" in value:
+            return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
+        return {key: _inlined(part, definitions) for key, part in value.items()}
+    return [_inlined(part, definitions) for part in value] if isinstance(value, list) else value

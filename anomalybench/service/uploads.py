@@ -17,7 +17,7 @@ FORM = "multipart/form-data"
 IMAGE, PART = "image", "part"
 """Names of the form's fields."""
 _LONGEST_NAME = 1024
-_LONGEST_PART = 256
+LONGEST_PART = 256
 _FIELDS = (IMAGE, PART)
 
 
@@ -97,7 +97,9 @@ async def read_body(request: Request, most: int, reserved: _Reserved, timeout_s:
         RefusedError: It is too large, or does not arrive in time or at all.
     """
     too_large = RefusedError(
-        413, f"the request has more than {most / 1e6:g} MB. Send fewer or smaller images (--max-body).", "body_too_large"
+        413,
+        f"the request has more than {most / 1e6:g} MB. Send fewer or smaller images (--max-body).",
+        "body_too_large",
     )
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > most):
@@ -155,8 +157,8 @@ def read_form(body: bytes, content_type: str, max_images: int) -> Form:
 
 def _part_id(contents: bytes) -> str | None:
     text = contents.decode("utf-8", "replace").strip()
-    if len(text) > _LONGEST_PART:
-        raise RefusedError(422, f"part: an id of at most {_LONGEST_PART} characters.", "field")
+    if len(text) > LONGEST_PART:
+        raise RefusedError(422, f"part: an id of at most {LONGEST_PART} characters.", "field")
     return text or None
 
 
@@ -164,8 +166,8 @@ class _Part:
     def __init__(self) -> None:
         self.headers: dict[bytes, bytes] = {}
         self.contents = bytearray()
-        self.name, self.file = "", None
-        self.file: str | None
+        self.name = ""
+        self.file: str | None = None
 
     def name_it(self) -> None:
         """Take the names from its headers."""

@@ -1,5 +1,7 @@
 """What the service uses of the extra `serve`, in one place, which says how to install it where it is missing."""
 
+from enum import Enum
+
 from anomalybench.core.errors import UsageError
 
 try:
@@ -17,9 +19,11 @@ except ImportError as error:
         f"the service needs packages that are not installed ({error.name}): pip install 'anomalybench-vision[serve]'."
     ) from None
 
+Tags = list[str | Enum]
+"""Groups of routes on the OpenAPI page."""
 __all__ = [
     "CONTENT_TYPE_LATEST", "APIKeyHeader", "CollectorRegistry", "Counter", "FastAPI",
     "FormParserError", "Gauge", "HTTPBearer", "HTTPException", "Histogram", "JSONResponse", "MultipartParser", "Path",
     "ProcessCollector", "Query", "RedirectResponse", "Request", "RequestValidationError", "Response", "Security",
-    "generate_latest", "parse_options_header", "uvicorn",
+    "Tags", "generate_latest", "parse_options_header", "uvicorn",
 ]  # fmt: skip
