@@ -72,6 +72,7 @@ def run(suite: str | None = None, *, progress: bool | None = None, **options: An
     results = session.results(finished)
     tables = outputs.tables_of(results, session.store)
     outputs.write(session.suite.name, tables, results, session.store, add=session.suite.own)
+    session.keep_best(results)
     return tables
 
 

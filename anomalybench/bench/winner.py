@@ -58,7 +58,7 @@ class Target:
     def check(self) -> None:
         """Fail now rather than after the fit; UsageError for a name or folder that cannot be."""
         if self.name is not None:
-            Promoted(self.results).check_name(self.name)
+            Promoted(self.results).versions(self.name)
         if self.folder is not None and self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(f"--out {printable(self.folder)}: is not empty. Name a new folder.")
 
@@ -97,8 +97,6 @@ def fitted_job(text: str, results: Path, data: Path | None) -> FittedJob:
     folder = models.find(text, results)
     record = reading.record(folder)
     if record is None:
-        raise UsageError(
-            f"{text}: a model by itself; only a job can be fitted again. See `anomalybench leaderboard`."
-        )
+        raise UsageError(f"{text}: a model by itself; only a job can be fitted again. See `anomalybench leaderboard`.")
     table = ItemTables(Source(data or Path(record.root))).get(record.job.dataset, record.job.category)
     return FittedJob(record, table, results)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalybench.cli import console, data, measure, page, predict, reference, run, serve, show, tables
+from anomalybench.cli import console, data, export, measure, page, predict, reference, run, serve, show, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +46,8 @@ app.command()(measure.measure)
 app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(predict.fit)
+app.command()(export.export)
+app.command()(export.latency)
 app.add_typer(data.app, name="data")
 app.add_typer(reference.app, name="reference")
 
