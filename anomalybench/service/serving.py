@@ -8,6 +8,7 @@ A version that is promoted but not exported, or damaged, never takes a working o
 before it is served, and `pending` says why.
 """
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ import numpy as np
 from anomalybench.core.errors import AnomalyBenchError, UsageError, described
 from anomalybench.core.method import ImageArrays
 from anomalybench.core.model_card import CARD
-from anomalybench.deploy.model import ONNX, Model, load_model
+from anomalybench.deploy import onnx_model
+from anomalybench.deploy.model import ONNX, Model
 from anomalybench.deploy.promoted import Promoted
 from anomalybench.service.settings import Settings
 from anomalybench.service.traffic import EVERYTHING, Selector, Split, pick
@@ -111,6 +113,7 @@ class Serving:
         """
         self.models: Mapping[str, Served] = {}
         self._settings, self._refill = settings, refill
+        self._threads = max(1, (os.cpu_count() or 1) // settings.workers)
         self._promoted = Promoted(settings.results)
         self._tried: dict[tuple[str, int], tuple[Stamp, Loaded | str]] = {}
         self._stop = threading.Event()
@@ -230,7 +233,7 @@ class Serving:
         if not (folder / ONNX).is_file():
             return f"version {version} is not exported: anomalybench export {name}"
         try:
-            model = load_model(folder, "onnx")
+            model = onnx_model.load(folder / ONNX, self._threads)
             side = model.card.input.side or _SIDE
             model.verdicts(ImageArrays([np.zeros((side, side, 3), np.uint8)]))
         except Exception as error:  # ONNX Runtime raises kinds of its own for a damaged file
