@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 _BATCH = 1000
 _RETRY_S = 1.0
 _BUSY_S = 2.0
+_ROOM = 2**16
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
   id TEXT PRIMARY KEY, time TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL, part TEXT, file TEXT,
@@ -35,6 +36,7 @@ CREATE TABLE IF NOT EXISTS feedback (
   verdict TEXT NOT NULL, note TEXT
 );
 CREATE INDEX IF NOT EXISTS feedback_of_decision ON feedback (decision, number);
+CREATE TABLE IF NOT EXISTS room (bytes BLOB);
 """
 
 
@@ -118,7 +120,8 @@ class DecisionLog:
         self.trouble: str | None = None
         self._configure = configure
         self._connection: sqlite3.Connection | None = None
-        self._tried = -_RETRY_S
+        self._opened: tuple[int, int] | None = None
+        self._failed = -_RETRY_S
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
@@ -185,17 +188,27 @@ class DecisionLog:
         rows = [row for entry in batch for row in entry.rows]
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            if self.trouble:  # something must be written for it to be over
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if self.trouble:  # it is over where as much can be written as any request takes
+                connection.execute("INSERT INTO room VALUES (zeroblob(?))", (_ROOM,))
+                connection.execute("DELETE FROM room")
             connection.executemany(f"INSERT INTO decisions VALUES ({', '.join('?' * len(Row._fields))})", rows)
             return [_keep(connection, entry.feedback) for entry in batch]
 
     def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None:
+        if self._connection is not None and _identity(self.file) == self._opened:
             return self._connection
-        if time.monotonic() - self._tried < _RETRY_S:
+        self._disconnect()  # what is written to a file that was moved away would be lost
+        if time.monotonic() - self._failed < _RETRY_S:
             raise OSError(0, (self.trouble or "not open").removeprefix(f"{self.file}: "))
-        self._tried = time.monotonic()
+        try:
+            self._connection = self._open()
+        except BaseException:
+            self._failed = time.monotonic()
+            raise
+        self._opened = _identity(self.file)
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.file, timeout=_BUSY_S, isolation_level=None)
         try:
@@ -205,7 +218,6 @@ class DecisionLog:
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
         return connection
 
     def _disconnect(self) -> None:
@@ -221,7 +233,17 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise ValueError(f"a newer anomalybench wrote this log (layout {version}); name another file: --log FILE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    if version < SCHEMA_VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Tells a file from another one under the same name."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _keep(connection: sqlite3.Connection, row: FeedbackRow | None) -> Outcome:
