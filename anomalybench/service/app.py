@@ -81,6 +81,7 @@ _FORM_BODY: dict[str, Any] = {
                         },
                     },
                 },
+                "example": {"image": ["(contents of part-0041.png)"], "part": "0041"},
                 "encoding": {"image": {"contentType": "image/png, image/jpeg, image/tiff, image/bmp, image/webp"}},
             }
         },

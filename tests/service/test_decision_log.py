@@ -94,9 +94,9 @@ def test_a_full_disk_and_its_end(start, tmp_path):
     log = service.engine.log
     log.close()
     service.engine.log = full = DecisionLog(log.file, configure=limit)
-    pages["most"] = 40
+    pages["most"] = 60
     full.start()
-    logged = [service.predict(60).json()[0]["logged"] for _ in range(200)]
+    logged = [one["logged"] for _ in range(60) for one in service.predict(*range(12)).json()]
     assert logged[0] is True
     assert logged[-1] is False
     kept = count(log.file)
