@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalybench.cli import console, data, export, measure, page, predict, reference, run, show, tables
+from anomalybench.cli import console, data, export, measure, page, predict, reference, run, serve, show, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,6 +43,7 @@ app.command()(tables.compare)
 app.command()(tables.figures)
 app.command()(run.score)
 app.command()(measure.measure)
+app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(predict.fit)
 app.command()(export.export)
