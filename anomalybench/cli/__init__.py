@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalybench.cli import console, data, measure, page, predict, reference, run, show, tables
+from anomalybench.cli import console, data, drift, measure, models, page, predict, reference, run, show, tables
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,6 +45,8 @@ app.command()(run.score)
 app.command()(measure.measure)
 app.command()(predict.predict)
 app.command()(predict.fit)
+app.command()(drift.drift)
+app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(reference.app, name="reference")
 
