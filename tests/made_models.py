@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 
 from anomalybench.bench.store import Outcome
 from anomalybench.core import parameters, registry
@@ -36,6 +37,20 @@ def defective(n, seed=0):
     for picture in pictures:
         picture[4:16, 6:18] = 250
     return pictures
+
+
+def draw(folder, good=40, scratch=20, seed=5):
+    """Normal images, and defective ones a third of which look normal, in a folder for each class."""
+    hidden = normal(scratch, 900 + seed)
+    bad = [hidden[i] if i % 3 == 0 else picture for i, picture in enumerate(defective(scratch, seed))]
+    for name, pictures in (("good", normal(good, seed)), ("scratch", bad)):
+        write(folder / name, pictures)
+
+
+def write(folder, pictures):
+    folder.mkdir(parents=True)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{i:03d}.png", compress_level=1)
 
 
 def bundle(method="pixel_knn", seed=0, n=20, **changes):

@@ -43,10 +43,21 @@ class Found:
 
     def card(self) -> ModelCard:
         """Its card, with the threshold that is meant; StoreError if it is damaged."""
+        if self.folder.is_file():
+            from anomalybench.deploy.model import load_model  # here, since it needs torch
+
+            return load_model(self.folder).card
         return self._decided(bundle.read_card(self.folder))
 
     def read(self) -> Bundle:
-        """Card and weights, with the threshold that is meant; StoreError if they are damaged."""
+        """Card and weights, with the threshold that is meant.
+
+        Raises:
+            StoreError: They are damaged.
+            UsageError: It is an exported file, whose weights are of another kind.
+        """
+        if self.folder.is_file():
+            raise UsageError(f"{self.folder}: an exported file; name the folder of the model that it was made from.")
         card, state = bundle.read(self.folder)
         return Bundle(self._decided(card), state)
 
