@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from anomalybench.cli import (
-    console, data, drift, export, measure, models, page, predict, reference, run, serve, show, tables,
+    console,
+    data,
+    drift,
+    export,
+    measure,
+    models,
+    page,
+    predict,
+    reference,
+    run,
+    serve,
+    show,
+    tables,
 )  # fmt: skip
 
 app = typer.Typer(
