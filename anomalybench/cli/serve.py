@@ -10,7 +10,22 @@ from anomalybench.cli.options import RESULTS, ResultsOption
 
 if TYPE_CHECKING:
     from anomalybench.service.engine import Engine
+    from anomalybench.service.settings import Settings
 
+SplitOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VERSION:%,...",
+        help="Share a model's traffic, as in pill=current:90,previous:10; a version is current, previous or a number. "
+        "Can be repeated.",
+    ),
+]
+KeyOption = Annotated[
+    Path | None, typer.Option(help="File with the key that requests must carry; else ANOMALYBENCH_API_KEY.")
+]
+LogOption = Annotated[
+    Path | None, typer.Option(help="SQLite file of decisions and feedback. [default: RESULTS/service]")
+]
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -18,26 +33,15 @@ def serve(
     results: ResultsOption = RESULTS,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VERSION:%,...",
-            help="Share a model's traffic, as in pill=current:90,previous:10; a version is current, previous or a "
-            "number. Can be repeated.",
-        ),
-    ] = None,
+    split: SplitOption = None,
     workers: Annotated[int, typer.Option(help="Images computed at the same time, each with all cores.")] = 1,
     queue: Annotated[int, typer.Option(help="Requests that may be in work or wait; more are refused.")] = 128,
     max_megapixels: Annotated[float, typer.Option(help="Greatest image.")] = 50.0,
     max_body_mb: Annotated[float, typer.Option("--max-body-mb", help="Greatest request in megabytes.")] = 64.0,
     max_images: Annotated[int, typer.Option(help="Most images in a request.")] = 16,
     timeout: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30.0,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="File with the key that requests must carry; else ANOMALYBENCH_API_KEY.")
-    ] = None,
-    log: Annotated[
-        Path | None, typer.Option(help="SQLite file of decisions and feedback. [default: RESULTS/service]")
-    ] = None,
+    api_key_file: KeyOption = None,
+    log: LogOption = None,
 ) -> None:
     """Serve the promoted models over HTTP: verdicts, feedback, comparison of versions, drift.
 
@@ -59,6 +63,10 @@ def serve(
         timeout_s=timeout,
         api_key=api_key(api_key_file),
     )
+    _run(settings, host, port)
+
+
+def _run(settings: "Settings", host: str, port: int) -> None:
     from anomalybench.service import server
     from anomalybench.service.engine import Engine
 
