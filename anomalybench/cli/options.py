@@ -25,7 +25,6 @@ WantedArgument = Annotated[
 DataOption = Annotated[Path | None, typer.Option(help=requests.options()["data"].help)]
 ResultsOption = Annotated[Path, typer.Option("--results", help=requests.options()["results"].help)]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the report page in a browser.")]
-RESULTS = Path("results")
 _LISTS = (Names, tuple[int, ...])
 
 

@@ -14,6 +14,7 @@ import typer
 
 from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, DataOption, ResultsOption
+from anomalybench.core import places
 
 if TYPE_CHECKING:
     from anomalybench.core.model_card import ModelCard
@@ -70,10 +71,13 @@ def predict(
     """
     with console.status() as say:
         say("loading the model")
-        from anomalybench.bench.models import find
+        from anomalybench.bench.models import look_up
         from anomalybench.deploy.loading import load_model
 
-        fitted = load_model(find(model, results), engine, device)
+        found = look_up(model, results)
+        fitted = load_model(found.folder, engine, device)
+        if found.measurement is not None:
+            fitted = fitted.with_card(found.card())
     if not fitted.card.decision.fitted:
         console.warn("the threshold is a fixed one, which was never fitted to images")
     tally = _Tally()
@@ -115,7 +119,6 @@ def fit(
     with console.status() as say:
         say("reading images")
         from anomalybench.bench import winner
-        from anomalybench.core import places
 
         chosen = winner.fitted_job(job, results, places.data(data))
         target = winner.Target(results, as_, out)
@@ -129,7 +132,7 @@ def fit(
     )
     console.remark(f"The test figures on its card are those of the earlier fit, job {card.record}.")
     console.print_files([folder])
-    console.remark(f"Next: anomalybench predict {as_ or folder} IMAGES")
+    console.remark(f"Next: {places.command('predict', as_ or str(folder), 'IMAGES', results=results)}")
 
 
 @dataclass

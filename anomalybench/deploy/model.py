@@ -43,6 +43,10 @@ class Model:
     def __init__(self, card: ModelCard, run: Callable[[Images], Prediction], engine: str) -> None:
         self.card, self.engine, self._run = card, engine, run
 
+    def with_card(self, card: ModelCard) -> "Model":
+        """The same model with another card, as with the threshold of another rule."""
+        return Model(card, self._run, self.engine)
+
     def predict(self, images: Images) -> Prediction:
         """Raw scores and maps of images."""
         return self._run(images)
