@@ -58,7 +58,7 @@ class Target:
     def check(self) -> None:
         """Fail now rather than after the fit; UsageError for a name or folder that cannot be."""
         if self.name is not None:
-            Promoted(self.results).check_name(self.name)
+            Promoted(self.results).versions(self.name)
         if self.folder is not None and self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(f"--out {printable(self.folder)}: is not empty. Name a new folder.")
 

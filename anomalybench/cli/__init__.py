@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from anomalybench.cli import console, data, drift, measure, models, page, predict, reference, run, show, tables
+from anomalybench.cli import (
+    console,
+    data,
+    drift,
+    export,
+    measure,
+    models,
+    page,
+    predict,
+    reference,
+    run,
+    serve,
+    show,
+    tables,
+)  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,6 +59,9 @@ app.command()(run.score)
 app.command()(measure.measure)
 app.command()(predict.predict)
 app.command()(predict.fit)
+app.command()(export.export)
+app.command()(export.latency)
+app.command()(serve.serve)
 app.command()(drift.drift)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")

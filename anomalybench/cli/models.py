@@ -163,7 +163,7 @@ def _compare_on(images: list[str], a: "tuple[str, Found]", b: "tuple[str, Found]
 def _predicted(name: str, found: "Found", paths: "Sequence[Path]", say: "Callable[[str], None]") -> "list[Predicted]":
     """What a model says of each image."""
     from anomalybench.deploy import stream
-    from anomalybench.deploy.model import load_model
+    from anomalybench.deploy.loading import load_model
 
     model = load_model(found.folder)
     if found.measurement is not None:

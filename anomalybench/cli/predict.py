@@ -27,6 +27,25 @@ ModelArgument = Annotated[
         help="A promoted model (pill, pill/3), a job by how its id begins, best:RUN, or the folder of a model.",
     ),
 ]
+ImagesArgument = Annotated[
+    list[str], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns; - reads paths from standard input.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Table: .csv, .jsonl or .parquet; default: CSV on standard output."),
+]
+MapsOption = Annotated[Path | None, typer.Option("--maps", metavar="DIR", help="Write raw anomaly maps (.npy).")]
+OverlaysOption = Annotated[
+    Path | None, typer.Option("--overlays", metavar="DIR", help="Write each image under its heat map, with boxes.")
+]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Follow a folder until Ctrl-C; what --out lists already is not done again.")
+]
+FailOption = Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit code 3 if an image is anomalous.")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(metavar="torch|onnx|openvino", help="Default: the exported file where there is one, else torch."),
+]
 _FOUND_ANOMALY = 3
 _RECENT = 200
 """Drift is looked for in so many of the last images."""
@@ -34,28 +53,13 @@ _RECENT = 200
 
 def predict(
     model: ModelArgument,
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGES...", help="Files, folders, patterns; - reads paths from standard input."),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Table: .csv, .jsonl or .parquet; default: CSV on standard output."),
-    ] = None,
-    maps: Annotated[Path | None, typer.Option("--maps", metavar="DIR", help="Write raw anomaly maps (.npy).")] = None,
-    overlays: Annotated[
-        Path | None, typer.Option("--overlays", metavar="DIR", help="Write each image under its heat map, with boxes.")
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Follow a folder until Ctrl-C; what --out lists already is not done again.")
-    ] = False,
-    fail_on_anomaly: Annotated[
-        bool, typer.Option("--fail-on-anomaly", help="Exit code 3 if an image is anomalous.")
-    ] = False,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="torch|onnx|openvino", help="Default: the exported file where there is one, else torch."),
-    ] = None,
+    images: ImagesArgument,
+    out: OutOption = None,
+    maps: MapsOption = None,
+    overlays: OverlaysOption = None,
+    watch: WatchOption = False,
+    fail_on_anomaly: FailOption = False,
+    engine: EngineOption = None,
     device: Annotated[str, typer.Option(help="For the engine torch: cpu, cuda, cuda:1, ...")] = "cpu",
     results: ResultsOption = RESULTS,
 ) -> None:
@@ -67,9 +71,9 @@ def predict(
     with console.status() as say:
         say("loading the model")
         from anomalybench.bench.models import find
-        from anomalybench.deploy import model as models
+        from anomalybench.deploy.loading import load_model
 
-        fitted = models.load_model(find(model, results), engine, device)
+        fitted = load_model(find(model, results), engine, device)
     if not fitted.card.decision.fitted:
         console.warn("the threshold is a fixed one, which was never fitted to images")
     tally = _Tally()

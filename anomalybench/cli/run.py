@@ -91,6 +91,8 @@ def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
         tables = _write_tables(session, results)
         _print_unusual(session, results)
         _write_page(session, results, tables, open_=open_)
+        if removed := session.keep_best(results):
+            console.remark(f"{removed} models of other methods than the best were removed, as --keep-models best asks.")
         _print_notes(finished)
         _print_next(session, tables)
     _print_reasons(finished, "skipped", "[bold yellow]Skipped:[/]")

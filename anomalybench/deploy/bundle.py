@@ -51,8 +51,12 @@ class Bundle(NamedTuple):
 
 def unfit(state: Mapping[str, NDArray[Any]]) -> str | None:
     """Why a state cannot be kept; None if it can."""
-    odd = [f"{name} ({values.dtype})" for name, values in state.items() if values.dtype.name not in _KINDS]
+    odd = [f"{name} ({values.dtype.str})" for name, values in state.items() if not _fits(values.dtype)]
     return f"its state holds arrays that cannot be kept: {', '.join(odd)}" if odd else None
+
+
+def _fits(kind: np.dtype[Any]) -> bool:
+    return kind.name in _KINDS and kind.isnative
 
 
 def write(folder: Path, bundle: Bundle, shared: Path | None = None) -> ModelCard:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.core.errors import StoreError, UsageError
+from anomalybench.core.errors import UsageError
 from anomalybench.core.method import ImageArrays, Images, Prediction
 from anomalybench.core.model_card import ModelCard
-from anomalybench.deploy import bundle
 from anomalybench.deploy.verdict import Verdict, judge
 from anomalybench.vision.images import read_rgb
 
@@ -78,55 +77,3 @@ class Model:
                 f"an image of shape {pixels.shape} and kind {pixels.dtype}: give height x width x 3 of uint8, in RGB."
             )
         return pixels
-
-
-def load_model(folder: str | Path, engine: str | None = None, device: str = "cpu") -> Model:
-    """A model from its folder: of a job, promoted, refitted or exported.
-
-    Args:
-        folder: A folder with `model.json`; or an exported `.onnx` file by itself, whose engine is `onnx`.
-        engine: `torch`, with the method that fitted it; `onnx` or `openvino` for the exported file in the folder; by
-            default `onnx` where there is such a file.
-        device: Torch device name, for the engine `torch`.
-
-    Raises:
-        StoreError: The model is damaged, of a newer version, or was not exported.
-        UsageError: No such engine, or a method that is not installed.
-    """
-    place = Path(folder)
-    if engine is None:
-        engine = "onnx" if (place / ONNX).exists() else "torch"
-    if engine not in ENGINES:
-        raise UsageError(f"engine '{engine}': there are {', '.join(ENGINES)}.")
-    if place.suffix == ".onnx":
-        engine = "onnx"
-    if engine == "torch":
-        return _fitted(place, device)
-    if engine == "onnx":
-        from anomalybench.deploy import onnx_model
-
-        return onnx_model.load(place if place.suffix == ".onnx" else place / ONNX)
-    from anomalybench.deploy import openvino_model
-
-    return openvino_model.load(place)
-
-
-def _fitted(folder: Path, device: str) -> Model:
-    from anomalybench.core import parameters, registry
-    from anomalybench.core.method import Context
-
-    card, state = bundle.read(folder)
-    chosen = card.job.method
-    cls = registry.method(chosen.name)
-    if cls.version != card.job.version:
-        raise StoreError(
-            f"{folder}: fitted with version {card.job.version} of {chosen.name}, installed is version {cls.version}, "
-            "which computes something else. Fit it again, or use an exported file."
-        )
-    method = parameters.build(cls, chosen.name, chosen.params)
-    try:
-        method.restore(state, Context(seed=card.job.seed, device=device))
-    except (KeyError, ValueError, RuntimeError) as error:  # what torch and methods raise for arrays that do not fit
-        reason = str(error).strip().partition("\n")[0]
-        raise StoreError(f"{folder}: its weights do not fit {chosen.name} ({reason}).") from None
-    return Model(card, method.predict, "torch")

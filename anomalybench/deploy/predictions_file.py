@@ -13,6 +13,7 @@ from anomalybench.core.files import write_aside
 from anomalybench.deploy.stream import COLUMNS, Predicted
 
 KINDS = (".csv", ".jsonl", ".parquet")
+_NEEDED = {"path", "score", "verdict"}
 
 
 class PredictionsFile:
@@ -106,8 +107,11 @@ def read(file: Path) -> list[dict[str, Any]]:
             rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         else:
             with file.open(encoding="utf-8", newline="") as stream:
-                rows = [_numbers(row) for row in csv.DictReader(stream)]
-        if any(not isinstance(row, dict) or not {"path", "score", "verdict"} <= row.keys() for row in rows):
+                table = csv.DictReader(stream)
+                if table.fieldnames and not set(table.fieldnames) >= _NEEDED:
+                    raise ValueError(f"its columns are {', '.join(table.fieldnames)}")
+                rows = [_numbers(row) for row in table]
+        if any(not isinstance(row, dict) or not row.keys() >= _NEEDED for row in rows):
             raise ValueError("it lacks the columns path, score and verdict")
     except FileNotFoundError:
         raise DataError(f"{printable(file)}: there is no such file.") from None

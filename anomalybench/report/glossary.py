@@ -7,6 +7,9 @@ TERMS = {
     "fold": "One of several splits of the same images; each fold tests on other images or on other defect types.",
     "interval": "Other test images would give another number; 95 % of such intervals hold the true one.",
     "job": "One fit: a method on one category with one split and one seed. Thresholds and metrics are measured on it.",
+    "latency": "Milliseconds from one decoded image by itself to its score and map: half of the images take less than "
+    "the median (p50), 95 % take less than p95.",
+    "model": "A fitted method with all that it takes to use it: weights, input, threshold and where they come from.",
     "not above a floor": "It is not shown that the method does better, by ROC AUC, than each floor on these images.",
     "oracle": "The best threshold, picked on the test images themselves. It shows what was possible; it is no result.",
     "protocol": "The rule by which the images become train, calibration and test parts.",

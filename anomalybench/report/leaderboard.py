@@ -21,7 +21,7 @@ from anomalybench.report import comparison, naming, published
 from anomalybench.report.files import csv_text
 from anomalybench.report.joint import Resamples
 
-_COSTS = ["fit_s", "predict_ms_per_image", "params_m"]
+_COSTS = ["fit_s", "predict_ms_per_image", "latency_p50_ms", "latency_p95_ms", "params_m"]
 
 
 def summary_columns() -> list[str]:

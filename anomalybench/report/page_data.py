@@ -23,7 +23,7 @@ from anomalybench.report.leaderboard import Tables
 from anomalybench.report.pictures import Limits
 from anomalybench.report.published import Published
 
-_COSTS = ("fit_s", "predict_ms_per_image", "peak_memory_mb", "params_m")
+_COSTS = ("fit_s", "predict_ms_per_image", "latency_p50_ms", "latency_p95_ms", "peak_memory_mb", "params_m")
 _GROUND = ["dataset", "protocol"]
 _TURNS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 """Marks that turn the direction of writing: in a name, they would turn the numbers around it as well."""

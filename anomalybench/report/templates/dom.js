@@ -70,6 +70,8 @@ function brief(value, digits = 3) {
 
 const COSTS = {
   predict_ms_per_image: { label: "time per image", unit: "ms", text: (v) => `${brief(v)} ms` },
+  latency_p50_ms: { label: "latency of one image, median", unit: "ms", text: (v) => `${brief(v)} ms` },
+  latency_p95_ms: { label: "latency of one image, 95 %", unit: "ms", text: (v) => `${brief(v)} ms` },
   fit_s: { label: "time to fit", unit: "s", text: (v) => (v < 100 ? `${brief(v)} s` : `${brief(v / 60)} min`) },
   peak_memory_mb: { label: "peak memory", unit: "MB", text: (v) => (v < 1000 ? `${brief(v)} MB` : `${brief(v / 1000)} GB`) },
   params_m: { label: "fitted values", unit: "millions", text: (v) => `${brief(v)} M` },

@@ -54,7 +54,7 @@ function columns() {
     { key: "bars", title: "95 % interval", bars: true },
     ...main.map(number),
     cost("fit_s"), cost("predict_ms_per_image"),
-    ...(state.moreColumns ? [cost("peak_memory_mb"), cost("params_m"), ...available.filter((name) => !main.includes(name)).map(number)] : []),
+    ...(state.moreColumns ? [cost("latency_p50_ms"), cost("latency_p95_ms"), cost("peak_memory_mb"), cost("params_m"), ...available.filter((name) => !main.includes(name)).map(number)] : []),
     { key: "remarks", title: "remarks", remarks: true },
   ];
 }

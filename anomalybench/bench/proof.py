@@ -1,0 +1,126 @@
+"""What an exported model is compared with: the images of its job, with their recorded scores and maps."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalybench.bench import models
+from anomalybench.bench.item_table import ItemTables, Source
+from anomalybench.bench.store import Store, reading
+from anomalybench.core.errors import DataError, StoreError
+from anomalybench.core.method import Prediction
+from anomalybench.core.record import Record
+from anomalybench.deploy import bundle
+from anomalybench.deploy.fitted import Fitted
+from anomalybench.deploy.parity import Evidence
+from anomalybench.evaluate import map_codes
+from anomalybench.vision.images import ImageFiles, batches
+
+EXPORTS = "exports"
+"""Folder in a results folder for what was exported from its jobs."""
+_BATCH = 32
+_SIDE = 256
+_ABOVE = 4
+"""So many folders above a job's is the results folder."""
+
+
+def evidence(record: Record, store: Store, fitted: Fitted, data: Path | None = None) -> Evidence:
+    """The images of a model's job with their scores and maps: those of the record; for a refit, of the method itself.
+
+    Args:
+        record: The model's record.
+        store: Where its scores and maps lie.
+        fitted: The model.
+        data: Folder of the data; None for the folder of the run.
+
+    Raises:
+        DataError: The images are gone or cannot be read.
+        StoreError: They are others than those of the run, or scores or maps are damaged.
+    """
+    scores = store.scores(record)
+    images = _images(record, store, data)
+    calibration = int((scores["split"] == "calibration").sum())
+    if fitted.card.fitted_on != "train":
+        found = _predicted(fitted, images)
+        return Evidence(images, calibration, found.scores, found.maps, source="method")
+    coded = store.maps(record)
+    return Evidence(images, calibration, scores["score"].to_numpy(), None if coded is None else map_codes.decode(coded))
+
+
+class Place(NamedTuple):
+    """Where a model lies, and what is known of it.
+
+    Attributes:
+        folder: The model's folder.
+        exports: Where its exported files go: the folder itself, or one of its own for a job, whose folder is replaced
+            when it is fitted or measured again.
+        record: Its record; None where the results folder does not hold it.
+        store: Where the record's scores and maps lie.
+    """
+
+    folder: Path
+    exports: Path
+    record: Record | None
+    store: Store
+
+
+def place(text: str, results: Path) -> Place:
+    """The model that a user means.
+
+    Args:
+        text: See `models.find`.
+        results: The results folder.
+
+    Raises:
+        StoreError: The model is damaged.
+        UsageError: There is no such model.
+    """
+    folder = models.find(text, results)
+    own = reading.record(folder)
+    if own is not None:
+        home = folder.resolve().parents[_ABOVE]
+        return Place(folder, home / EXPORTS / own.id, own, Store(home))
+    name, store = bundle.read_card(folder).record, Store(results)
+    known = (one for one in store.records() if one.id == name and one.status == "ok")
+    return Place(folder, folder, next(known, None), store)
+
+
+class SomeImages(NamedTuple):
+    """Images to time a model with.
+
+    Attributes:
+        images: Decoded images.
+        real: Whether they are the job's, or noise.
+    """
+
+    images: list[NDArray[np.uint8]]
+    real: bool
+
+
+def some_images(place: Place, data: Path | None, most: int) -> SomeImages:
+    """The last images of a model's job, which are test images; noise of its input size where they are not at hand."""
+    try:
+        if place.record is not None:
+            return SomeImages(list(_images(place.record, place.store, data)[-most:]), real=True)
+    except (DataError, StoreError):
+        pass
+    side = bundle.read_card(place.folder).input.side or _SIDE
+    noise = np.random.default_rng(0).integers(0, 256, (most, side, side, 3), np.uint8)
+    return SomeImages(list(noise), real=False)
+
+
+def _images(record: Record, store: Store, data: Path | None) -> ImageFiles:
+    """The images of a record in the order of its scores, none of them changed since."""
+    table = ItemTables(Source(data or Path(record.root))).get(record.job.dataset, record.job.category)
+    if table.fingerprint != record.fingerprint:
+        raise StoreError(f"the images in {table.root} have changed since the run. Name theirs: --data DIR.")
+    paths = list(store.scores(record)["path"])
+    return ImageFiles([table.root / path for path in paths], [table.hashes[path] for path in paths], record.bits)
+
+
+def _predicted(fitted: Fitted, images: ImageFiles) -> Prediction:
+    parts = [fitted.method.predict(batch) for batch in batches(images, _BATCH)]
+    maps = [part.maps for part in parts if part.maps is not None]
+    return Prediction(np.concatenate([part.scores for part in parts]), np.concatenate(maps) if maps else None)

@@ -1,0 +1,63 @@
+"""What the engines of exported files share: the card that travels in the file, and images one by one.
+
+Each image is computed by itself. So its result depends on no other image, bit by bit, and images may have any sizes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalybench.core.method import Images, Prediction
+from anomalybench.core.model_card import ModelCard
+
+CARD_KEY = "card"
+"""Where a file's metadata keep the whole card, as JSON."""
+IMAGE, SCORE, MAP = "image", "score", "map"
+"""Names of the graph's input and outputs."""
+Run = Callable[[NDArray[np.uint8]], Sequence[NDArray[Any]]]
+"""From images n x h x w x 3 to scores n, and maps n x side x side where there are any."""
+
+
+def predictor(run: Run) -> Callable[[Images], Prediction]:
+    """The function from images to raw scores and maps that runs an exported file."""
+
+    def predict(images: Images) -> Prediction:
+        outputs = [run(np.ascontiguousarray(image)[None]) for image in images]
+        if not outputs:
+            return Prediction(np.zeros(0, np.float32))
+        scores, *maps = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+        return Prediction(scores, maps[0] if maps else None)
+
+    return predict
+
+
+def metadata(card: ModelCard, side: int, created: str) -> Mapping[str, str]:
+    """The card as a file carries it: whole under `card`, and what a user looks for under keys of its own.
+
+    Args:
+        card: The model's card.
+        side: Side of the square that images are resized to.
+        created: When the file was made.
+    """
+    job, weights = card.job, card.weights
+    about = {
+        "name": card.name,
+        "method": job.method.name,
+        "dataset": job.dataset.name,
+        "category": job.category,
+        "job": job.id,
+        "record": card.record,
+        "threshold": repr(card.decision.threshold),
+        "rule": card.decision.rule,
+        "anomalous_if": "score > threshold",
+        "side": str(side),
+        "bits": str(card.bits),
+        "weights": "none" if weights is None else f"{weights.backbone} ({weights.source})",
+        "licence": "none" if weights is None else weights.licence,
+        "fitted": card.environment.get("date", ""),
+        "created": created,
+        CARD_KEY: card.model_dump_json(),
+    }
+    return {key: value for key, value in about.items() if value}
