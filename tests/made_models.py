@@ -40,7 +40,7 @@ def defective(n, seed=0):
 
 
 def draw(folder, good=40, scratch=20, seed=5):
-    """Normal images, and defective ones, in a folder for each class; every third defect is a normal part turned over."""
+    """Normal and defective images in a folder for each class; every third defect is a normal part turned over."""
     bad, turned = defective(scratch, seed), [picture[:, ::-1] for picture in normal(scratch, 2000 + seed)]
     bad[::3] = turned[::3]
     for name, pictures in (("good", normal(good, seed)), ("scratch", bad)):
