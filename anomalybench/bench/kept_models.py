@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from anomalybench.bench import best
 from anomalybench.bench.store import Store, weights
+from anomalybench.core.model_card import CARD
 from anomalybench.core.record import Record, Result
-from anomalybench.deploy.bundle import CARD
 
 _JUST_USED_S = 60
 """An array that was used in the last minute may belong to a model that another run is writing."""

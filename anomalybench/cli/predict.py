@@ -224,7 +224,8 @@ def _report(card: "ModelCard", tally: _Tally, written: list[Path]) -> None:
     if tally.recent:
         scores = [row.verdict.score for row in tally.recent if row.verdict is not None]
         statistics = {name: [row.statistics[name] for row in tally.recent] for name in STATISTICS}
-        for sentence in drift.report(card, scores, statistics).sentences:
+        found = drift.report(card, scores, statistics)
+        for sentence in found.sentences if found.level != "none" else ():
             console.warn(sentence)
     if written:
         console.print_files(written)
