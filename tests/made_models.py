@@ -1,7 +1,11 @@
 """Small real models: `pixel_knn` fitted on drawn images in a moment, with the card of a job that was never run."""
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+from PIL import Image
+
+from anomalybench.bench.store import Outcome
 from anomalybench.core import parameters, registry
 from anomalybench.core.job import Choice, Job
 from anomalybench.core.method import Context, ImageArrays, Train
@@ -35,6 +39,20 @@ def defective(n, seed=0):
     return pictures
 
 
+def draw(folder, good=40, scratch=20, seed=5):
+    """Normal images, and defective ones a third of which look normal, in a folder for each class."""
+    hidden = normal(scratch, 900 + seed)
+    bad = [hidden[i] if i % 3 == 0 else picture for i, picture in enumerate(defective(scratch, seed))]
+    for name, pictures in (("good", normal(good, seed)), ("scratch", bad)):
+        write(folder / name, pictures)
+
+
+def write(folder, pictures):
+    folder.mkdir(parents=True)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{i:03d}.png", compress_level=1)
+
+
 def bundle(method="pixel_knn", seed=0, n=20, **changes):
     """A fitted model; its threshold is the greatest score of `n` normal calibration images.
 
@@ -65,3 +83,14 @@ def bundle(method="pixel_knn", seed=0, n=20, **changes):
         **changes,
     })  # fmt: skip
     return Bundle(card, fitted.state())
+
+
+def kept(store, record, **changes):
+    """The record of a made job, which has a model from now on; the arrays are those of `bundle`."""
+    known = bundle()
+    threshold = record.measurements[0].threshold
+    decision = Decision(threshold=threshold, measured=threshold, rule=record.measurements[0].rule, normal=20)
+    values = {"job": record.job, "record": record.id, "fingerprint": record.fingerprint, "decision": decision}
+    card = known.card.model_copy(update=values | changes)
+    outcome = Outcome(record, store.scores(record), store.maps(record), store.resamples(record))
+    return store.put(replace(outcome, model=Bundle(card, known.state)))

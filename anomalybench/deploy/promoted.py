@@ -177,12 +177,16 @@ class Promoted:
             self._write(name, history, to, "rollback")
         return to
 
-    def _place(self, name: str) -> Path:
+    def check_name(self, name: str) -> None:
+        """UsageError if no model can have this name."""
         if not re.fullmatch(_NAME, name):
             raise UsageError(
                 f"{shortened(name)} cannot be a model's name: take 1 to 60 letters (a to z), digits, '.', '_' or '-', "
                 "and begin with a letter, a digit or '_'."
             )
+
+    def _place(self, name: str) -> Path:
+        self.check_name(name)
         return self.root / name
 
     def _check_version(self, name: str, version: int) -> None:

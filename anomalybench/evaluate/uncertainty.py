@@ -159,10 +159,10 @@ def _share_interval(shares: Floats, covariance: Floats) -> Interval:
     alike the folds' errors, the less); types of 5 and 95: 4 to 92 / 95 to 99 %.
     """
     n_each, mean = 1 / np.diag(covariance), float(shares.mean())
-    whole = _wilson(mean, objects(covariance))
+    whole = wilson(mean, objects(covariance))
     if n_each.max() <= 2 * n_each.min():
         return whole
-    limits = np.array([_wilson(share, n) for share, n in zip(shares, n_each, strict=True)])
+    limits = np.array([wilson(share, n) for share, n in zip(shares, n_each, strict=True)])
     down, up = (
         math.sqrt((covariance * np.outer(away, away) * np.sqrt(np.outer(n_each, n_each))).mean())
         for away in np.abs(limits.T - shares)
@@ -170,7 +170,10 @@ def _share_interval(shares: Floats, covariance: Floats) -> Interval:
     return Interval(min(whole.low, mean - down), max(whole.high, mean + up))
 
 
-def _wilson(share: float, n: float) -> Interval:
+def wilson(share: float, n: float) -> Interval:
+    """Wilson's interval of a share of n; without any, all that a share can be (Wilson 1927)."""
+    if not n:
+        return Interval(0.0, 1.0)
     middle, reach = share + Z**2 / (2 * n), Z * math.sqrt(max(0, share * (1 - share)) / n + (Z / (2 * n)) ** 2)
     low, high = ((middle + sign * reach) / (1 + Z**2 / n) for sign in (-1, 1))
     return Interval(max(0.0, low), min(1.0, high))

@@ -7,7 +7,7 @@ becomes a `DataError` that names the file.
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +18,16 @@ from anomalybench.core.errors import AnomalyBenchError, DataError, UsageError, p
 
 _EXIF_ORIENTATION = 0x0112
 
-# `opened` refuses these images with its own limit, before anything is decoded.
+# `opened` and `opened_bytes` refuse these images with a limit of their own, before anything is decoded.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class ImageFormatError(DataError):
+    """Contents that are of none of the allowed formats."""
+
+
+class ImageSizeError(DataError):
+    """An image with more pixels than are allowed; its header has told, nothing was decoded."""
 
 
 @contextmanager
@@ -36,25 +44,47 @@ def opened(path: Path, kind: str = "an image", expected_hash: str | None = None)
     Raises:
         DataError: The file is missing, broken, too large, of a format that is not allowed, or has changed.
     """
-    limit = image_formats.max_megapixels()
+    hint = "set ANOMALYBENCH_MAX_MEGAPIXELS to a higher number"
+    with _opened(lambda: _source(path, expected_hash), path, kind, image_formats.max_megapixels(), hint) as image:
+        yield image
+
+
+@contextmanager
+def opened_bytes(contents: bytes, name: str, limit: float) -> Iterator[Image.Image]:
+    """`opened` for a file's contents in memory, such as an upload's.
+
+    Args:
+        contents: The file.
+        name: What to call it in an error; never used as a path.
+        limit: Greatest size in megapixels.
+
+    Raises:
+        DataError: It is broken, too large or of a format that is not allowed.
+    """
+    with _opened(lambda: io.BytesIO(contents), name, "an image", limit, "raise the limit (--max-megapixels)") as image:
+        yield image
+
+
+@contextmanager
+def _opened(
+    source: Callable[[], Path | io.BytesIO], name: Path | str, kind: str, limit: float, hint: str
+) -> Iterator[Image.Image]:
     if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit would stop what the user allows
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, int(limit * 1e6))
     try:
-        with Image.open(_source(path, expected_hash), formats=_formats()) as image:
+        with Image.open(source(), formats=_formats()) as image:
             if image.width * image.height > limit * 1e6:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
             yield image
     except AnomalyBenchError:
         raise
     except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{printable(path)}: larger than {limit:g} megapixels ({error}). Cut it into tiles, or set "
-            "ANOMALYBENCH_MAX_MEGAPIXELS to a higher number."
+        raise ImageSizeError(
+            f"{printable(name)}: larger than {limit:g} megapixels ({error}). Cut it into tiles, or {hint}."
         ) from None
     except Exception as error:  # Pillow's readers raise many kinds for a broken file
-        raise DataError(
-            f"{printable(path)}: cannot be read as {kind} ({_reason(error)}). Replace or remove it."
-        ) from None
+        cls = ImageFormatError if isinstance(error, UnidentifiedImageError) else DataError
+        raise cls(f"{printable(name)}: cannot be read as {kind} ({_reason(error)}). Replace or remove it.") from None
 
 
 def upright_size(path: Path) -> tuple[int, int]:

@@ -10,14 +10,14 @@ from PIL import Image, ImageOps
 
 from anomalybench.core.errors import DataError, printable
 from anomalybench.core.method import Images
-from anomalybench.vision.decoding import opened, upright_size
+from anomalybench.vision.decoding import opened, opened_bytes, upright_size
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "greatest_value", "is_deep_colour", "n_beyond",
-    "read_mask", "read_rgb", "stack", "upright_size",
+    "BITS", "ImageFiles", "batches", "bits_in_use", "bits_of", "decode_rgb", "greatest_value", "is_deep_colour",
+    "n_beyond", "read_mask", "read_rgb", "stack", "upright_size",
 ]  # fmt: skip
 
 BITS = (8, 10, 12, 14, 16)
@@ -81,16 +81,23 @@ def read_rgb(path: Path, bits: int = 16, expected_hash: str | None = None) -> ND
         DataError: The file is missing, broken, too large, has changed or holds floating-point pixels.
     """
     with opened(path, expected_hash=expected_hash) as image:
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in _SIXTEEN_BIT:
-            grey = np.asarray(upright, np.float64) * (255 / (2**bits - 1))
-            return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-        if upright.mode == "F":
-            raise DataError(
-                f"{printable(path)}: floating-point pixels have no agreed range. Save it with 8 or 16 bits."
-            )
-        return np.asarray(_without_alpha(upright).convert("RGB"))
+        return _rgb(image, path, bits)
+
+
+def decode_rgb(contents: bytes, name: str, bits: int, limit: float) -> NDArray[np.uint8]:
+    """`read_rgb` for a file's contents in memory, such as an upload's.
+
+    Args:
+        contents: The file.
+        name: What to call it in an error; never used as a path.
+        bits: See `read_rgb`.
+        limit: Greatest size in megapixels.
+
+    Raises:
+        DataError: It is broken, too large, of a format that is not allowed, or holds floating-point pixels.
+    """
+    with opened_bytes(contents, name, limit) as image:
+        return _rgb(image, name, bits)
 
 
 def greatest_value(path: Path) -> int | None:
@@ -167,6 +174,17 @@ def batches(images: Images, length: int) -> Iterator[Images]:
     """Consecutive runs of at most `length` images."""
     for start in range(0, len(images), length):
         yield images[start : start + length]
+
+
+def _rgb(image: Image.Image, name: Path | str, bits: int) -> NDArray[np.uint8]:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in _SIXTEEN_BIT:
+        grey = np.asarray(upright, np.float64) * (255 / (2**bits - 1))
+        return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if upright.mode == "F":
+        raise DataError(f"{printable(name)}: floating-point pixels have no agreed range. Save it with 8 or 16 bits.")
+    return np.asarray(_without_alpha(upright).convert("RGB"))
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
