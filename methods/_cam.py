@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -23,13 +24,16 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from anomalybench.core.errors import DataError
-from anomalybench.core.method import Context, Images, Prediction, Train
-from anomalybench.methods._network import NetworkMethod
+from anomalybench.core.method import Context, Images, Input, Prediction, Train
+from anomalybench.methods._judgement import Judgement, joined
+from anomalybench.methods._network import Features, NetworkMethod
 from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
 from anomalybench.vision.images import stack
 
 Head = Literal["gap", "maxpool_avg", "single_unit", "own"]
+Explanation = Callable[[torch.Tensor], torch.Tensor]
+"""From feature maps n x k x h x w to maps n x h x w."""
 
 
 class Classifier(nn.Module):
@@ -59,6 +63,13 @@ class Classifier(nn.Module):
         for layer in self.head:
             pooled = layer(pooled)
         return pooled
+
+    @property
+    def averages(self) -> bool:
+        """Whether the logits are linear in the means of the feature maps."""
+        first = next(iter(self.pooling.children()), None)
+        means = isinstance(first, nn.AdaptiveAvgPool2d) and first.output_size in (1, (1, 1))
+        return means and not self.max_pool_first
 
     def class_weights(self) -> torch.Tensor:
         """Weight of each channel in the anomalous logit of a globally pooled head."""
@@ -127,21 +138,35 @@ class ClassifierMethod(NetworkMethod[Classifier]):
             with contextlib.suppress(OSError):  # a disk that is full or read-only: a sibling trains anew
                 training.save_arrays(kept, {**self.state(), "fit_s": np.array(time.perf_counter() - start)})
 
+    @torch.no_grad()
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are raw, brought to the input size bilinearly."""
-        scores, maps = [], []
+        found = []
         frozen = self.frozen_(images)[0].split(32)
         pictures = stack(images, self.size).split(32) if self.explains_input else [None] * len(frozen)
         for before, seen in zip(frozen, pictures, strict=True):
-            with torch.no_grad():
-                features = self.network_.tail(before.to(self.device_))
-                logits = self.network_.logits(features)
-                x = None if seen is None else self._input(seen.to(self.device_))
-                coarse = self.explanation(x, features)
-            full = F.interpolate(coarse[:, None], (self.size, self.size), mode="bilinear")[:, 0]
-            scores.append((logits[:, 1] - logits[:, 0]).double().cpu().numpy())
-            maps.append(full.cpu().numpy())
-        return Prediction(np.concatenate(scores), np.concatenate(maps))
+            x = None if seen is None else self._input(seen.to(self.device_))
+            found.append(self._score(before, partial(self.explanation, x)).prediction())
+        return joined(found)
+
+    def input(self) -> Input:
+        """See `Method.input`."""
+        return super().input() if self.normalise else Input(self.size)
+
+    def traced_explanation(self) -> Explanation:
+        """`explanation` in operations that ONNX has; UsageError if there are none for it."""
+        return partial(self.explanation, None)
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        explanation = self.traced_explanation()
+        return lambda pictures: self._score(features(pictures)[0], explanation)
+
+    def _score(self, before: torch.Tensor, explanation: Explanation) -> Judgement:
+        """Scores and maps from the prefix's output."""
+        features = self.network_.tail(before.to(self.device_))
+        logits = self.network_.logits(features)
+        full = F.interpolate(explanation(features)[:, None], (self.size, self.size), mode="bilinear")[:, 0]
+        return Judgement(logits[:, 1] - logits[:, 0], full)
 
     def _key(self, train: Train, context: Context) -> str:
         """Hash of all that the trained classifier follows from; its weights are there before it is trained."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from anomalybench.core.method import Context, Images, Prediction
+from anomalybench.methods._judgement import Judgement
 from anomalybench.methods._memory import frozen, parse_strides
 from anomalybench.methods._network import NetworkMethod
 from anomalybench.vision import backbones
@@ -28,8 +29,11 @@ class StudentMethod(NetworkMethod[nn.ModuleDict]):
     @torch.no_grad()
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; the score is the map's maximum."""
-        full = torch.cat([self._maps(part).cpu() for part in batches(images, _BATCH)])
-        return Prediction(full.flatten(1).amax(1).double().numpy(), full.numpy())
+        return self._score(torch.cat([self._maps(part).cpu() for part in batches(images, _BATCH)])).prediction()
+
+    @staticmethod
+    def _score(maps: torch.Tensor) -> Judgement:
+        return Judgement(maps.flatten(1).amax(1), maps)
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.backbone_, self.device_ = backbones.load(self.backbone, pretrained=pretrained), context.device

@@ -1,4 +1,4 @@
-"""What the patch methods share: locally aware features of several layers, maps at input size, and a fast coreset.
+"""What the patch methods share: locally aware features of several layers, nearest neighbours, and a fast coreset.
 
 The coreset is that of exact greedy k-centre (farthest first), found in far fewer passes over the patches. Distances to
 the chosen centres only shrink. So among the m patches that are farthest now, greedy choice may go on without looking at
@@ -13,15 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images
+from anomalybench.core.method import Context
 from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
 
-SIGMA = 4.0
 CANDIDATES = 1024
 ROWS = 16384
 
@@ -47,51 +45,45 @@ def channels_at(backbone: backbones.Backbone, strides: Sequence[int]) -> int:
 
 
 def patches(
-    extract: Frozen, images: Images, *, pool: bool, upsample: str, channels: NDArray[np.intp] | None = None
+    layers: Sequence[torch.Tensor], *, pool: bool, upsample: str, channels: NDArray[np.intp] | None = None
 ) -> torch.Tensor:
     """Features n x c x h x w on the finest layer's grid, the layers concatenated.
 
     Args:
-        extract: From `frozen`.
-        images: n images.
+        layers: Outputs of `frozen`, n x c x h x w each, the finest first.
         pool: Average each cell with its eight neighbours first, as PatchCore does.
         upsample: How coarser layers come to the finest grid: `bilinear` as in PatchCore, `nearest` as in PaDiM.
         channels: Only these of the concatenated channels, ascending; others are never brought to the finest grid.
     """
-    layers = extract(images)
-    grid, start, parts = layers[0].shape[-2:], 0, []
+    grid, start, parts = sides(layers[0]), 0, []
     for layer in layers:
-        stop = start + layer.shape[1]
+        stop = start + int(layer.shape[1])
         taken = slice(None) if channels is None else channels[(channels >= start) & (channels < stop)] - start
         # The same digits in a tenth of the time: a cell's channels lie side by side.
         part = layer[:, taken].contiguous(memory_format=torch.channels_last)
         part = F.avg_pool2d(part, 3, 1, 1) if pool else part
-        parts.append(part if part.shape[-2:] == grid else F.interpolate(part, grid, mode=upsample))
+        parts.append(part if sides(part) == grid else F.interpolate(part, grid, mode=upsample))
         start = stop
     return torch.cat(parts, 1)
 
 
-def full_maps(coarse: torch.Tensor, size: int) -> torch.Tensor:
-    """Maps n x h x w brought to n x size x size bilinearly and blurred with a Gaussian of 4 pixels."""
-    return blur(F.interpolate(coarse[:, None], (size, size), mode="bilinear")[:, 0])
-
-
-def blur(maps: torch.Tensor) -> torch.Tensor:
-    """Maps n x size x size blurred with a Gaussian of 4 pixels."""
-    smooth = gaussian_filter(maps.cpu().numpy(), SIGMA, axes=(1, 2), mode="mirror")
-    return torch.from_numpy(smooth).to(maps)
+def sides(layer: torch.Tensor) -> tuple[int, int]:
+    """Height and width of n x c x h x w, as numbers also while a network is traced for export."""
+    return int(layer.shape[-2]), int(layer.shape[-1])
 
 
 def nearest(queries: torch.Tensor, memory: torch.Tensor, k: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """Euclidean distances of q vectors to their k nearest in m x c, the nearest first, and their places: both q x k."""
-    squares = (memory**2).sum(1)
-    blocks = []
-    for block in queries.split(max(1, 2**24 // len(memory))):
-        apart = torch.addmm(squares[None], block, memory.T, alpha=-2)
-        near = apart.topk(min(k, len(memory)), largest=False)
-        # The expansion cancels where it matters most, near zero; the few that count are computed again.
-        blocks.append(((block[:, None] - memory[near.indices]).norm(dim=2), near.indices))
-    return torch.cat([d for d, _ in blocks]), torch.cat([i for _, i in blocks])
+    parts = [nearest_at_once(block, memory, k) for block in queries.split(max(1, 2**24 // len(memory)))]
+    return torch.cat([d for d, _ in parts]), torch.cat([i for _, i in parts])
+
+
+def nearest_at_once(queries: torch.Tensor, memory: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`nearest` in one step that needs room for q x m distances."""
+    apart = torch.addmm((memory**2).sum(1)[None], queries, memory.T, alpha=-2)
+    places = apart.topk(min(k, len(memory)), largest=False).indices
+    # The expansion cancels where it matters most, near zero; the few that count are computed again.
+    return (queries[:, None] - memory[places]).norm(dim=2), places
 
 
 def coreset(

@@ -1,9 +1,12 @@
 """What the floors that look for similar images share."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch  # a floor without a network need not wait for it
 
 
 class Neighbours(NamedTuple):
@@ -31,3 +34,9 @@ def nearest(queries: NDArray[np.float32], memory: NDArray[np.float32], k: int) -
     places = search.kneighbors(vectors, return_distance=False)
     distances = [np.linalg.norm(vectors - kept[place], axis=1) for place in places.T]
     return Neighbours(np.stack(distances, axis=1), places)
+
+
+def nearest_tensors(queries: "torch.Tensor", memory: "torch.Tensor", k: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    """`nearest` for a network that is exported: distances and places, all n x m differences at once."""
+    near = (queries[:, None] - memory).norm(dim=2).topk(min(k, len(memory)), largest=False)
+    return near.values, near.indices

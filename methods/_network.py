@@ -1,18 +1,24 @@
 """What the methods with a network share: its backbone checked before the run, its fitted state saved and restored."""
 
+import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from anomalybench.core.method import Context, Method
+from anomalybench.core.method import Context, Graph, Input, Method, WeightsSource
+from anomalybench.methods._judgement import Judge, Judgement
 from anomalybench.methods._memory import parse_strides
 from anomalybench.vision import backbones, training
+from anomalybench.vision.features import Frozen
+from anomalybench.vision.weights import weights_source
 
 Network = TypeVar("Network", bound=nn.Module)
+Features = Callable[[torch.Tensor], list[torch.Tensor]]
+"""From pictures n x 3 x side x side to what `frozen_` gives for them."""
 
 
 class NetworkMethod(Method, Generic[Network]):
@@ -25,6 +31,7 @@ class NetworkMethod(Method, Generic[Network]):
     """Names of the fitted attributes that are tensors on the device."""
     network_: Network
     device_: str
+    frozen_: Frozen
 
     @abstractmethod
     def _build(self, context: Context, *, pretrained: bool) -> None:
@@ -33,6 +40,14 @@ class NetworkMethod(Method, Generic[Network]):
         Args:
             context: As for `fit`.
             pretrained: Whether the weights are needed; not where saved ones are filled in afterwards.
+        """
+
+    @abstractmethod
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        """What `predict` does from pictures on, in operations that ONNX has; the method is on the CPU.
+
+        Args:
+            features: The frozen features; those of a method without `frozen_` are an empty list.
         """
 
     def check(self) -> None:
@@ -57,3 +72,31 @@ class NetworkMethod(Method, Generic[Network]):
         super().restore(arrays, context)
         for name in self.tensors:
             setattr(self, name, torch.from_numpy(arrays[name]).to(context.device))
+
+    def graph(self) -> Graph:
+        """See `Method.graph`; the network is a copy."""
+        side = self.input().side
+        assert side is not None, "networks see pictures of one size"
+        twin = copy.copy(self)
+        twin.restore(self.state(), Context())
+        frozen = twin.frozen_.graph() if hasattr(twin, "frozen_") else None
+        judge = twin._judge(_nothing if frozen is None else frozen)
+        return Graph(Judge(judge, *([] if frozen is None else [frozen]), twin.network_), side)
+
+    def input(self) -> Input:
+        """See `Method.input`; frozen layers see what their weights expect."""
+        name, side = getattr(self, "backbone", None), super().input().side
+        if name is None:
+            return Input(side)
+        backbone = getattr(self, "backbone_", None) or backbones.load(name, pretrained=False)
+        return Input(side, backbone.mean, backbone.std)
+
+    def weights(self) -> WeightsSource | None:
+        """See `Method.weights`."""
+        name = getattr(self, "backbone", None)
+        return None if name is None else weights_source(name)
+
+
+def _nothing(pictures: torch.Tensor) -> list[torch.Tensor]:
+    """Features of a method without frozen layers."""
+    return []

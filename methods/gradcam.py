@@ -5,13 +5,22 @@ The classifier has the backbone's own pooling and a fresh linear layer, trained 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
 from pydantic import Field
 
-from anomalybench.methods._cam import ClassifierMethod, Head
-from anomalybench.methods._explainers import Explainer, explain
+from anomalybench.core.errors import UsageError
+from anomalybench.methods._cam import ClassifierMethod, Explanation, Head
+from anomalybench.methods._explainers import IN_CLOSED_FORM, Explainer, explain, explain_averaged
+
+_TOO_OFTEN = "runs the network hundreds of times per picture"
+_WHY_NOT: dict[Explainer, str] = {
+    "eigencam": "needs a singular value decomposition, and ONNX has none",
+    "scorecam": _TOO_OFTEN,
+    "occlusion": _TOO_OFTEN,
+}
 
 
 @dataclass
@@ -34,3 +43,17 @@ class GradCam(ClassifierMethod):
     def explanation(self, x: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
         """Map by the parameter `explainer`."""
         return explain(self.network_, x, features, self.explainer)
+
+    def traced_explanation(self) -> Explanation:
+        """The explanation without its backward pass."""
+        if self.explainer not in IN_CLOSED_FORM:
+            raise UsageError(
+                f"gradcam: has no graph with gradcam.explainer = {self.explainer}, which {_WHY_NOT[self.explainer]}. "
+                f"Take one of {', '.join(IN_CLOSED_FORM)}."
+            )
+        if not self.network_.averages:
+            raise UsageError(
+                f"gradcam: has no graph with gradcam.head = {self.head} on {self.backbone}, whose gradients differ "
+                "from cell to cell. Take gradcam.head = gap, or the method cam."
+            )
+        return partial(explain_averaged, self.network_, explainer=self.explainer)

@@ -5,7 +5,7 @@ and covariance over the normal images, the latter with .01 added to its diagonal
 distance; maps are blurred, an image's score is its map's maximum.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -15,8 +15,10 @@ from pydantic import Field
 from torch import nn
 
 from anomalybench.core.method import Context, Images, Prediction, Train
-from anomalybench.methods._memory import channels_at, frozen, full_maps, parse_strides, patches
-from anomalybench.methods._network import NetworkMethod
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._maps import full_maps
+from anomalybench.methods._memory import channels_at, frozen, parse_strides, patches, sides
+from anomalybench.methods._network import Features, NetworkMethod
 from anomalybench.vision import backbones, training
 
 
@@ -46,7 +48,7 @@ class Padim(NetworkMethod[nn.Sequential]):
         self.channels_ = np.sort(context.rng.permutation(available)[:taken])
         if len(train.images) <= taken:
             context.notes.append(f"padim: only {len(train.images)} training images; PaDiM wants more than {taken}")
-        rows = self._rows(self._patches(train.images))
+        rows = self._rows(self._taken(self.frozen_(train.images)))
         self.mean_ = rows.mean(1, keepdim=True)
         rows -= self.mean_
         rows /= max(1, len(train.images) - 1) ** 0.5
@@ -57,19 +59,34 @@ class Padim(NetworkMethod[nn.Sequential]):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`."""
-        features = self._patches(images)
-        away = (self._rows(features) - self.mean_).mT
-        distances = torch.linalg.solve_triangular(self.factor_.mT, away, upper=False).norm(dim=1)
-        maps = full_maps(distances.T.reshape(len(features), *features.shape[2:]), self.size)
-        return Prediction(maps.flatten(1).amax(1).double().cpu().numpy(), maps.cpu().numpy())
+        return self._score(self.frozen_(images), self._solved).prediction()
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        # ONNX has no solver: products with the inverse, which differ by 1.1e-7 of the score on 10 images of hazelnut.
+        unit = torch.eye(self.factor_.shape[-1], dtype=torch.float64)
+        inverse = torch.cat(
+            [torch.linalg.solve_triangular(part.double(), unit, upper=True).float() for part in self.factor_.split(256)]
+        )
+        return lambda pictures: self._score(features(pictures), lambda away: (away @ inverse).norm(dim=2))
+
+    def _score(self, layers: Sequence[torch.Tensor], distances: Callable[[torch.Tensor], torch.Tensor]) -> Judgement:
+        """Scores and maps, given Mahalanobis distances (positions x n) of differences to the mean."""
+        taken = self._taken(layers)
+        coarse = distances(self._rows(taken) - self.mean_).T.reshape(-1, *sides(taken))
+        maps = full_maps(coarse, self.size)
+        return Judgement(maps.flatten(1).amax(1), maps)
+
+    def _solved(self, away: torch.Tensor) -> torch.Tensor:
+        whitened: torch.Tensor = torch.linalg.solve_triangular(self.factor_.mT, away.mT, upper=False)
+        return whitened.norm(dim=1)
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.backbone_, self.device_ = backbones.load(self.backbone, pretrained=pretrained), context.device
         self.network_ = self.backbone_.layers
         self.frozen_ = frozen(self.backbone_, parse_strides(self.strides), self.size, context)
 
-    def _patches(self, images: Images) -> torch.Tensor:
-        return patches(self.frozen_, images, pool=False, upsample="nearest", channels=self.channels_)
+    def _taken(self, layers: Sequence[torch.Tensor]) -> torch.Tensor:
+        return patches(layers, pool=False, upsample="nearest", channels=self.channels_)
 
     def _rows(self, features: torch.Tensor) -> torch.Tensor:
         """Features by position: positions x n x channels."""

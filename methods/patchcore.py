@@ -6,7 +6,7 @@ kept, an image's the greatest of its patches. The paper's re-weighting (its equa
 authors' code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -16,18 +16,24 @@ from pydantic import Field
 from torch import nn
 
 from anomalybench.core.method import Context, Images, Prediction, Train
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._maps import full_maps
 from anomalybench.methods._memory import (
     channels_at,
     check_memory,
     coreset,
     frozen,
-    full_maps,
     nearest,
+    nearest_at_once,
     parse_strides,
     patches,
+    sides,
 )
-from anomalybench.methods._network import NetworkMethod
+from anomalybench.methods._network import Features, NetworkMethod
 from anomalybench.vision import backbones, training
+
+Nearest = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+"""`nearest`, or what does the same."""
 
 
 @dataclass
@@ -53,8 +59,7 @@ class PatchCore(NetworkMethod[nn.Sequential]):
         with training.seeded(context.seed):
             self._build(context, pretrained=True)
         self._check_budget(len(train.images))
-        features = patches(self.frozen_, train.images, pool=True, upsample="bilinear")
-        rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1]).to(context.device)
+        rows = self._rows(self._patches(self.frozen_(train.images))).to(context.device)
         count = max(1, int(len(rows) * self.ratio))
         matrix = torch.from_numpy(context.rng.standard_normal((rows.shape[1], self.projection), np.float32))
         projected = rows @ matrix.to(rows) / self.projection**0.5 if self.projection < rows.shape[1] else rows
@@ -64,17 +69,40 @@ class PatchCore(NetworkMethod[nn.Sequential]):
 
     def predict(self, images: Images) -> Prediction:
         """See `Method.predict`; maps are distances, blurred; the score is taken before blurring."""
-        features = patches(self.frozen_, images, pool=True, upsample="bilinear")
-        n, channels, height, width = features.shape
-        rows = features.permute(0, 2, 3, 1).reshape(-1, channels).to(self.memory_)
-        distances, places = nearest(rows, self.memory_)
-        coarse = distances.reshape(n, height, width)
+        return self._score(self.frozen_(images), nearest).prediction()
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        return lambda pictures: self._score(features(pictures), nearest_at_once)
+
+    def _score(self, layers: Sequence[torch.Tensor], near: Nearest) -> Judgement:
+        """Scores and maps, given what finds nearest neighbours."""
+        features = self._patches(layers)
+        height, width = sides(features)
+        rows = self._rows(features).to(self.memory_)
+        distances, places = near(rows, self.memory_, 1)
+        coarse = distances.reshape(-1, height, width)
         scores, worst = coarse.flatten(1).max(1)
         if min(self.neighbours, len(self.memory_)) > 1:  # a neighbourhood of one would weigh every image 0
-            worst = worst + torch.arange(n, device=worst.device) * height * width
-            scores = scores * self._weight(rows[worst], places[worst, 0], scores)
-        maps = full_maps(coarse, self.size)
-        return Prediction(scores.double().cpu().numpy(), maps.cpu().numpy())
+            worst = worst + torch.arange(scores.shape[0], device=worst.device) * height * width
+            centres = self.memory_[places[worst, 0]]
+            _, around = near(centres, self.memory_, self.neighbours)
+            scores = scores * self._weight(rows[worst], self.memory_[around], scores)
+        return Judgement(scores, full_maps(coarse, self.size))
+
+    @staticmethod
+    def _weight(rows: torch.Tensor, around: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Equation 7: 1 - softmax over the neighbourhood, in which a patch near a rare memory counts more."""
+        apart = (rows[:, None] - around).norm(dim=2)
+        return 1 - torch.exp(scores - apart.logsumexp(1))
+
+    @staticmethod
+    def _patches(layers: Sequence[torch.Tensor]) -> torch.Tensor:
+        return patches(layers, pool=True, upsample="bilinear")
+
+    @staticmethod
+    def _rows(features: torch.Tensor) -> torch.Tensor:
+        """Patches of all images: (n h w) x channels."""
+        return features.permute(0, 2, 3, 1).reshape(-1, int(features.shape[1]))
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.backbone_ = backbones.load(self.backbone, pretrained=pretrained)
@@ -86,10 +114,3 @@ class PatchCore(NetworkMethod[nn.Sequential]):
         channels = channels_at(self.backbone_, strides)
         n = images * (-(-self.size // strides[0])) ** 2
         check_memory(n, channels, int(n * self.ratio), self.memory_gb, "patchcore")
-
-    def _weight(self, rows: torch.Tensor, places: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Equation 7: 1 - softmax over the neighbourhood, in which a patch near a rare memory counts more."""
-        centres = self.memory_[places]
-        _, around = nearest(centres, self.memory_, self.neighbours)
-        apart = (rows[:, None] - self.memory_[around]).norm(dim=2)
-        return 1 - torch.exp(scores - apart.logsumexp(1))

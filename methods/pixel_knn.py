@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from anomalybench.core.method import Context, Images, Method, Prediction, Train
-from anomalybench.methods._neighbours import nearest
+from anomalybench.core.method import Context, Graph, Images, Method, Prediction, Train
+from anomalybench.methods._neighbours import nearest, nearest_tensors
 from anomalybench.vision import images as vision
 
 
@@ -36,6 +36,22 @@ class PixelKnn(Method):
         near = nearest(small, self.memory_, self.k)
         difference = (small - self.memory_[near.places[:, 0]]) ** 2
         return Prediction(near.distances.mean(1), difference.reshape(-1, 3, self.size, self.size).mean(1))
+
+    def graph(self) -> Graph:
+        """See `Method.graph`."""
+        import torch
+
+        from anomalybench.methods._judgement import Judge, Judgement
+
+        memory = torch.from_numpy(self.memory_.copy())
+
+        def judge(pictures: torch.Tensor) -> Judgement:
+            small = pictures.flatten(1) / 255
+            distances, places = nearest_tensors(small, memory, self.k)
+            difference = (small - memory[places[:, 0]]) ** 2
+            return Judgement(distances.mean(1), difference.reshape(-1, 3, self.size, self.size).mean(1))
+
+        return Graph(Judge(judge), self.size)
 
     def _small(self, images: Images) -> NDArray[np.float32]:
         """Flattened small pictures in [0, 1]: n x (3 size size)."""

@@ -13,7 +13,7 @@ the stage's last ReLU, since those of other teachers than ResNets may be negativ
 preprocessing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -25,7 +25,10 @@ from torch.nn import functional as F
 from anomalybench.core.errors import DataError, UsageError
 from anomalybench.core.method import Context, Images, Train
 from anomalybench.methods._distillation import StudentMethod, targets
-from anomalybench.methods._memory import blur, parse_strides
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._maps import full_maps
+from anomalybench.methods._memory import parse_strides
+from anomalybench.methods._network import Features
 from anomalybench.vision import training
 
 
@@ -38,8 +41,7 @@ def flat_loss(teacher: Sequence[torch.Tensor], student: Sequence[torch.Tensor]) 
 def cosine_map(teacher: Sequence[torch.Tensor], student: Sequence[torch.Tensor], size: int) -> torch.Tensor:
     """1 - cosine per position, each layer brought to size x size, added and blurred: n x size x size."""
     coarse = [1 - F.cosine_similarity(t, s) for t, s in zip(teacher, student, strict=True)]
-    full = [F.interpolate(layer[:, None], (size, size), mode="bilinear", align_corners=True) for layer in coarse]
-    return blur(torch.cat(full, 1).sum(1))
+    return torch.stack([full_maps(layer, size, align_corners=True) for layer in coarse]).sum(0)
 
 
 class _Block(nn.Module):
@@ -163,7 +165,12 @@ class ReverseDistillation(StudentMethod):
 
     def _maps(self, images: Images) -> torch.Tensor:
         """Cosine distances of all layers added and blurred."""
-        teacher = [layer.to(self.device_) for layer in self.frozen_(images)]
+        return self._apart([layer.to(self.device_) for layer in self.frozen_(images)])
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        return lambda pictures: self._score(self._apart(features(pictures)))
+
+    def _apart(self, teacher: Sequence[torch.Tensor]) -> torch.Tensor:
         return cosine_map(teacher, self.student_(teacher), self.size)
 
     def _student(self) -> Student:

@@ -11,7 +11,7 @@ of 4096, which changes no order.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -22,7 +22,9 @@ from torch.nn import functional as F
 from anomalybench.core.errors import DataError, UsageError
 from anomalybench.core.method import Context, Images, Train
 from anomalybench.methods._distillation import StudentMethod, hold_out, targets
-from anomalybench.methods._memory import parse_strides
+from anomalybench.methods._judgement import Judgement
+from anomalybench.methods._memory import parse_strides, sides
+from anomalybench.methods._network import Features
 from anomalybench.vision import backbones, training
 from anomalybench.vision.images import stack
 from anomalybench.vision.inference import Tapped
@@ -38,9 +40,9 @@ def distances(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
 
 def product_map(layers: Sequence[torch.Tensor], size: int) -> torch.Tensor:
     """Product of distance maps n x h x w on the first one's grid, times 4096: n x size x size."""
-    grid = layers[0].shape[-2:]
-    product = torch.full_like(layers[0], _FACTOR)
-    for layer in layers:
+    grid = sides(layers[0])
+    product = layers[0] * _FACTOR
+    for layer in layers[1:]:
         product = product * F.interpolate(layer[:, None], grid, mode="bilinear")[:, 0]
     return F.interpolate(product[:, None], (size, size), mode="bilinear")[:, 0]
 
@@ -78,8 +80,10 @@ class Stfpm(StudentMethod):
 
     def _maps(self, images: Images) -> torch.Tensor:
         """Products of distances, times 4096."""
-        layers = self._distances(stack(images, self.size), self.frozen_(images))
-        return product_map(layers, self.size)
+        return product_map(self._forward(stack(images, self.size), self.frozen_(images)), self.size)
+
+    def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
+        return lambda pictures: self._score(product_map(self._forward(pictures, features(pictures)), self.size))
 
     def _student(self) -> Tapped:
         student = backbones.load(self.backbone, pretrained=False)

@@ -20,7 +20,7 @@ from anomalybench.cli import (
     serve,
     show,
     tables,
-)
+)  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,11 +57,11 @@ app.command()(tables.compare)
 app.command()(tables.figures)
 app.command()(run.score)
 app.command()(measure.measure)
-app.command()(serve.serve)
 app.command()(predict.predict)
 app.command()(predict.fit)
 app.command()(export.export)
 app.command()(export.latency)
+app.command()(serve.serve)
 app.command()(drift.drift)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")

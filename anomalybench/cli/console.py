@@ -116,8 +116,8 @@ def _compared(pair: "Pair", n_categories: int, *, one: bool) -> list[list[str]]:
     return found
 
 
-def print_card(result: "Result") -> None:
-    """Everything that a result says, section by section."""
+def print_card(result: "Result", results: Path) -> None:
+    """Everything that a result in this results folder says, section by section, and how to put its model to work."""
     from anomalybench.report import card
 
     out = console()
@@ -130,6 +130,8 @@ def print_card(result: "Result") -> None:
         columns = [Column(title, least=20), Column("value", least=24), Column("95 % interval", number=True)]
         rows = [[name, card.cell(value) or "-", limits.get(name, "")] for name, value in values.items()]
         out.print(table(columns, rows, show_edge=False))
+    for line in card.use(result, results):
+        remark(line)
     for note in result.notes:
         warn(note)
 

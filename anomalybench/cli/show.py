@@ -36,7 +36,7 @@ def show(
             plugins = [plugin for kind in registry.KINDS for plugin in registry.plugins(kind)]
             raise unknown(f"name (and {results} holds no such job)", name, [*RULES, *plugins])
         for result in found:
-            console.print_card(result)
+            console.print_card(result, results)
         return
     documented = cls if name in RULES else inspect.getmodule(cls)
     console.print_text(inspect.getdoc(documented) or "")

@@ -221,7 +221,8 @@ class Method(ABC):
         Raises:
             UsageError: It has none, with these parameters or at all; the text says why.
         """
-        raise UsageError(f"{type(self).__name__} has no graph: its class lacks the optional method `graph`.")
+        name = type(self).__module__.rpartition(".")[2]
+        raise UsageError(f"{name}: has no graph, so it cannot be exported; its class does not define `graph`.")
 
     def input(self) -> Input:
         """What happens to an image before the method sees it."""

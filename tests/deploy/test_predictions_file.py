@@ -64,9 +64,13 @@ def test_a_row_is_on_the_disk_at_once(tmp_path, kind):
 
 
 def test_what_is_known_is_written_where_the_work_is_stopped(tmp_path):
-    with pytest.raises(KeyboardInterrupt), PredictionsFile(tmp_path / "table.parquet") as table:
-        table.write(ROWS[0])
-        raise KeyboardInterrupt
+    def stopped():
+        with PredictionsFile(tmp_path / "table.parquet") as table:
+            table.write(ROWS[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert len(predictions_file.read(tmp_path / "table.parquet")) == 1
 
 

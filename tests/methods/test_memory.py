@@ -8,7 +8,8 @@ import torch
 from scipy import ndimage
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.methods._memory import check_memory, coreset, full_maps, nearest, parse_strides
+from anomalybench.methods._maps import full_maps
+from anomalybench.methods._memory import check_memory, coreset, nearest, parse_strides
 
 
 def greedy(x, count, first):

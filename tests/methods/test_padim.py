@@ -8,7 +8,7 @@ from procedural import noise, painted
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import UsageError
 from anomalybench.core.method import Context, Train
-from anomalybench.methods._memory import full_maps
+from anomalybench.methods._maps import full_maps
 
 SMALL = {"backbone": "random@timm:resnet18", "size": 64, "channels": 12}
 

@@ -13,7 +13,8 @@ from anomalybench.bench.store import Store
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import DataError, UsageError
 from anomalybench.core.method import Context, Train
-from anomalybench.methods._memory import full_maps, patches
+from anomalybench.methods._maps import full_maps
+from anomalybench.methods._memory import patches
 
 SMALL = {"backbone": "random@timm:resnet18", "size": 64}
 
@@ -26,7 +27,7 @@ def fitted(images, context=None, **params):
 
 def vectors(method, images):
     """Patches by image, in double precision: n x patches x channels."""
-    found = patches(method.frozen_, images, pool=True, upsample="bilinear").numpy().astype(np.float64)
+    found = patches(method.frozen_(images), pool=True, upsample="bilinear").numpy().astype(np.float64)
     return found.reshape(*found.shape[:2], -1).transpose(0, 2, 1)
 
 
@@ -37,7 +38,7 @@ def distances(rows, memory):
 def test_patches_are_averaged_over_their_neighbours_and_the_coarse_layer_brought_to_the_fine_grid():
     method = fitted(noise(2))
     fine, coarse = (layer.numpy() for layer in method.frozen_(noise(1, 3)))
-    found = patches(method.frozen_, noise(1, 3), pool=True, upsample="bilinear")[0].numpy()
+    found = patches(method.frozen_(noise(1, 3)), pool=True, upsample="bilinear")[0].numpy()
     assert found.shape == (fine.shape[1] + coarse.shape[1], 8, 8)
     mean = ndimage.uniform_filter(fine[0].astype(float), (0, 3, 3), mode="constant")
     assert found[: fine.shape[1]] == pytest.approx(mean, abs=1e-4)

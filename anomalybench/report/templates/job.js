@@ -77,6 +77,7 @@ function panels(job) {
     el("div", { class: "panel" }, el("h3", {}, "ROC curve, test images"), el("div", { id: "roc" })),
     el("div", { class: "panel" }, el("h3", {}, "Accuracy by defect type"), el("div", { class: "scroll" }, el("table", { id: "by-defect" }))),
     el("div", { class: "panel" }, el("h3", {}, "Confusion matrix, test images"), el("table", { class: "confusion", id: "confusion" })),
+    ...(job.use ? [el("div", { class: "panel whole" }, el("h3", {}, "Put it to work"), el("pre", { id: "use" }, job.use))] : []),
     el("div", { class: "panel whole" }, el("h3", {}, "Reproduce"), el("pre", { id: "command" }, job.command),
       el("p", { class: "muted small" }, "All settings in full, so that later defaults change nothing; of a protocol with folds, all folds run.")));
 }
