@@ -75,27 +75,12 @@ def _serve(settings: "Settings", host: str, port: int) -> None:
     engine = Engine(settings)
     engine.start()
     try:
-        _check(engine)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.run(engine, listener, lambda: _welcome(engine, address, local=host in _LOCAL))
     finally:
         listener.close()
         engine.stop()
     console.remark("stopped; every answered decision is in the log.")
-
-
-def _check(engine: "Engine") -> None:
-    """See that there is something to serve."""
-    from anomalybench.core.errors import StoreError
-
-    models, results = engine.serving.models, engine.settings.results
-    if not models:
-        raise StoreError(
-            f"{results}: no model is promoted. Promote one: anomalybench models promote JOB --as NAME; then export it: "
-            "anomalybench export NAME."
-        )
-    if not any(one.main for one in models.values()):
-        raise StoreError("no model can be served. " + " ".join(text for one in models.values() for text in one.pending))
 
 
 def _welcome(engine: "Engine", address: str, *, local: bool) -> None:

@@ -32,6 +32,7 @@ def test_without_a_promoted_model_it_says_how_to_promote_one(cli, tmp_path):
         (tmp_path / "results" / "models" / "empty").mkdir(parents=True, exist_ok=True)
         refused = cli("serve", "--results", tmp_path / folder, "--port", 0)
         refused.assert_refused("no model is promoted", "anomalybench models promote")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_model_that_is_not_exported_is_named(cli, tmp_path):
