@@ -10,19 +10,25 @@ only, which every engine computes alike:
   the weight n = max(0, 2m - |2 out x + out - in (2 X + 1)|) for output X, divided by the sum of the n.
 - The quotient's 22 bits come from a long division, since 32 bits must hold everything: OpenVINO computes 64-bit numbers
   with 32. It also divides whole numbers as floats, so that each quotient is mended by one where its rest says so.
-- A loop over the taps adds weight times pixel; the rows that it copies are long, so it is about 2 to 3 times as slow
-  as Pillow: on one core 1.5 ms for 300 x 300 to 256 x 256 (.6 ms), 3.0 for 432 x 576 (1.0), 10.6 for 1024 x 1024 (3.3),
-  113 for 3000 x 4000 (51); OpenVINO takes 1.5, 2.6, 8.3 and 82 ms.
-- An axis that already has the right length is left alone, as Pillow does: an image of the right size costs .06 ms.
+- A loop over the taps adds weight times pixel. The rows that it copies are long, so that it takes only 2 to 3 times as
+  long as Pillow: on one core 1.6 ms for 300 x 300 to 256 x 256 (.6 ms), 3.1 for 432 x 576 (1.0), 11 for 1024 x 1024
+  (3.4), 122 for 3000 x 4000 (53); OpenVINO takes 1.6, 2.7, 9 and 96 ms.
+- An axis that already has the right length is left alone, as Pillow does: an image of the right size costs .07 ms. This
+  is a loop, too, that runs once or never. The operation If would say it better, but OpenVINO 2026.4 hands memory on
+  that is not filled yet after an If whose result is larger than the one before, as in the first run of every request.
 
 From version 13 on, Pillow resizes an image first along its height where that shrinks more than twice as much as the
-width; the graph is made for the order that the installed Pillow has. The result is exact up to 32,767 pixels per axis.
+width, which changes some pixels by one level. The graph takes the order that `stack` has where it is made. The result
+is exact up to 32,767 pixels per axis.
 """
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+from anomalybench.core.method import ImageArrays
+from anomalybench.vision.images import stack
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -48,10 +54,11 @@ def resize_model(side: int) -> "ModelProto":
 
 
 def tall_first() -> bool:
-    """Whether Pillow resizes tall images first along their height, as from version 13 on; seen from what it does."""
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 24, 3), np.uint8))
-    across_first = image.resize((16, 64), Image.Resampling.BILINEAR).resize((16, 16), Image.Resampling.BILINEAR)
-    return across_first.tobytes() != image.resize((16, 16), Image.Resampling.BILINEAR).tobytes()
+    """Whether `stack` resizes tall images first along their height, as Pillow 13 does; seen from what it gives."""
+    image = np.random.default_rng(0).integers(0, 256, (64, 24, 3), np.uint8)
+    wide = Image.fromarray(image).resize((16, 64), Image.Resampling.BILINEAR)
+    across_first = np.asarray(wide.resize((16, 16), Image.Resampling.BILINEAR))
+    return not np.array_equal(stack(ImageArrays([image]), 16)[0].permute(1, 2, 0).numpy(), across_first)
 
 
 def _text(side: int, *, tall: bool) -> str:
@@ -64,72 +71,64 @@ resize (uint8[N, H, W, 3] image) => (float[N, 3, {side}, {side}] {PICTURE}) <
  int32[1] resize_half = {{{1 << (_BITS - 1)}}}, int32[1] resize_mask = {{{255 << _BITS}}},
  int32[1] resize_bits5 = {{32}}, int32[1] resize_bits6 = {{64}}, float[1] resize_unit = {{{2.0**-_BITS!r}}},
  int64 resize_first = {{0}}, int64 resize_next = {{1}}, int64[1] resize_axis0 = {{0}}, int64[1] resize_last = {{-1}},
- int64[1] resize_rest = {{-1}}, int64[1] resize_side = {{{side}}}, int64[1] resize_channels = {{3}},
- int64[1] resize_two = {{2}}, bool resize_yes = {{1}}, int64[4] resize_square = {{-1, {side}, {side}, 3}}>
+ int64[1] resize_side = {{{side}}}, int64[1] resize_channels = {{3}}, int64[1] resize_single = {{1}},
+ int64[1] resize_two = {{2}}, int64[1] resize_rest = {{-1}}, bool resize_yes = {{1}},
+ int64[4] resize_square = {{-1, {side}, {side}, 3}}>
 {{
-{_lengths(tall=tall)}
- {_axis("a", "image", tall=tall)}
- {_axis("b", "resize_a")}
+ resize_n = Shape <start = 0, end = 1> (image)
+ resize_h = Shape <start = 1, end = 2> (image)
+ resize_w = Shape <start = 2, end = 3> (image)
+ resize_row = Mul (resize_w, resize_channels){_order(tall=tall)}{_axis("a", "image")}{_axis("b", "resize_a")}
  resize_fixed = Reshape (resize_b, resize_square)
- {_channels_first(tall=tall)}
+ resize_chw = Transpose <perm = [0, 3, 1, 2]> (resize_fixed)
  {PICTURE} = Cast <to = 1> (resize_chw)
 }}"""
 
 
-def _lengths(*, tall: bool) -> str:
-    """Lengths of the axis that is resized first and of the other one; which they are, where that depends."""
-    height, width = ("resize_h", "resize_w") if tall else ("resize_b_length", "resize_a_length")
-    text = f"""
- resize_n = Shape <start = 0, end = 1> (image)
- {height} = Shape <start = 1, end = 2> (image)
- {width} = Shape <start = 2, end = 3> (image)"""
-    if not tall:
-        return text
-    return f"""{text}
+def _order(*, tall: bool) -> str:
+    """Which axis is resized first: for each pass its length, and what lies before (outer) and after it (inner).
+
+    Resizing the width of h x w x 3, h lies before it and 3 after it; resizing the height, nothing and 3 w.
+    """
+    passes = {
+        "a": (("resize_h", "resize_w", "resize_channels"), ("resize_single", "resize_h", "resize_row")),
+        "b": (("resize_single", "resize_h", "resize_side_row"), ("resize_side", "resize_w", "resize_channels")),
+    }
+    text = "\n resize_side_row = Mul (resize_side, resize_channels)"
+    operation = "Identity ({0})"
+    if tall:
+        operation = "Where (resize_tall, {1}, {0})"
+        text += """
  resize_h_less = Sub (resize_h, resize_side)
  resize_w_less = Sub (resize_w, resize_side)
  resize_w_less2 = Mul (resize_w_less, resize_two)
  resize_least = Max (resize_w_less2, resize_axis0)
- resize_tall_1 = Greater (resize_h_less, resize_least)
- resize_tall = Squeeze (resize_tall_1)
- resize_a_length = Where (resize_tall, resize_h, resize_w)
- resize_b_length = Where (resize_tall, resize_w, resize_h)"""
+ resize_tall = Greater (resize_h_less, resize_least)"""
+    for axis, (wide, high) in passes.items():
+        for name, *values in zip(("outer", "length", "inner"), wide, high, strict=True):
+            text += f"\n resize_{axis}_{name} = {operation.format(*values)}"
+    return text
 
 
-def _channels_first(*, tall: bool) -> str:
-    if not tall:
-        return "resize_chw = Transpose <perm = [0, 3, 1, 2]> (resize_fixed)"
-    return _if_tall("resize_chw", "uint8[N, 3, h, w]", "resize_fixed", "Transpose <perm = [0, 3, 2, 1]>",
-                    "Transpose <perm = [0, 3, 1, 2]>")  # fmt: skip
-
-
-def _if_tall(name: str, kind: str, source: str, operation: str, otherwise: str) -> str:
-    return f"""{name} = If (resize_tall) <
-  then_branch = {name}_tall () => ({kind} {name}_t) {{ {name}_t = {operation} ({source}) }},
-  else_branch = {name}_wide () => ({kind} {name}_w) {{ {name}_w = {otherwise} ({source}) }}>"""
-
-
-def _axis(axis: str, source: str, *, tall: bool = False) -> str:
-    """Resize one axis, or leave it where it is as long as it has to be; what comes out has the other axis second."""
-    p, pixels, turn = f"resize_{axis}", "uint8[N, h, w, 3]", "Transpose <perm = [0, 2, 1, 3]>"
-    rows, shape, back = source, "resize_square", "Identity"  # those of `b`, whose rows are long as they are
-    moved = ""
-    if axis == "a":
-        rows, shape, back = f"{p}_moved", f"{p}_shape", turn
-        moved = _if_tall(rows, pixels, source, "Identity", turn) if tall else f"{rows} = {turn} ({source})"
-        moved += f"""
-   {shape} = Concat <axis = 0> (resize_n, resize_side, resize_b_length, resize_channels)"""
+def _axis(axis: str, source: str) -> str:
+    """Resize one axis: from `source` to `resize_a` or `resize_b`, by a loop that runs once, or never if it fits."""
+    p, turn = f"resize_{axis}", "Transpose <perm = [0, 2, 1, 3]>"
     return f"""
- {p}_fits_1 = Equal ({p}_length, resize_side)
- {p}_fits = Squeeze ({p}_fits_1)
- {p} = If ({p}_fits) <
-  then_branch = {p}_keep () => ({pixels} {p}_kept) {{ {p}_kept = Identity ({source}) }},
-  else_branch = {p}_resize () => ({pixels} {p}_resized) {{
-   {moved}
+ {p}_fits = Equal ({p}_length, resize_side)
+ {p}_passes_1 = Where ({p}_fits, resize_axis0, resize_single)
+ {p}_passes = Squeeze ({p}_passes_1)
+ {p} = Loop ({p}_passes, resize_yes, {source}) <body = {p}_pass
+  (int64 {p}_pass_i, bool {p}_pass_on, uint8[N, b, c, d] {p}_given)
+  => (bool {p}_pass_still, uint8[N, e, f, g] {p}_resized) {{
+   {p}_pass_still = Identity ({p}_pass_on)
+   {p}_shape = Concat <axis = 0> (resize_n, {p}_outer, {p}_length, {p}_inner)
+   {p}_parted = Reshape ({p}_given, {p}_shape)
+   {p}_moved = {turn} ({p}_parted)
    {p}_rows_shape = Concat <axis = 0> (resize_n, {p}_length, resize_rest)
-   {p}_rows = Reshape ({rows}, {p}_rows_shape){_weights(p)}{_sum(p)}
-   {p}_image = Reshape ({p}_pixels, {shape})
-   {p}_resized = {back} ({p}_image) }}>"""
+   {p}_rows = Reshape ({p}_moved, {p}_rows_shape){_weights(p)}{_sum(p)}
+   {p}_back_shape = Concat <axis = 0> (resize_n, resize_side, {p}_outer, {p}_inner)
+   {p}_back = Reshape ({p}_pixels, {p}_back_shape)
+   {p}_resized = {turn} ({p}_back) }}>"""
 
 
 def _weights(p: str) -> str:
@@ -199,7 +198,7 @@ def _divided(name: str, a: str, b: str) -> str:
 def _sum(p: str) -> str:
     """`_pixels`: the sum of weight times pixel over the taps, rounded to 8 bits.
 
-    The upper bits are cut out before they are divided, so that an engine that divides as floats has nothing to round.
+    The lower bits are cut off first: the rest is exact as float32, so that nothing is rounded where it is scaled.
     """
 
     def tap(end: str, number: str) -> str:
