@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,7 +180,7 @@ def test_a_watched_folder_is_followed_and_taken_up_again(bolt, new, tmp_path):
     assert "Stopped after 3 images" in watch(3)
     (new / "later.png").write_bytes((new / "bad.png").read_bytes())
     assert "Stopped after 1 images" in watch(4)
-    assert sorted(os.path.basename(row["path"]) for row in predictions_file.read(out)) == [
+    assert sorted(Path(row["path"]).name for row in predictions_file.read(out)) == [
         "bad.png", "broken.png", "good.png", "later.png",
     ]  # fmt: skip
 
