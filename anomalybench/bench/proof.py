@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from anomalybench.bench import models
 from anomalybench.bench.item_table import ItemTables, Source
 from anomalybench.bench.store import Store, reading
-from anomalybench.core.errors import DataError, StoreError
+from anomalybench.core.errors import DataError, StoreError, UsageError
 from anomalybench.core.method import Prediction
 from anomalybench.core.record import Record
 from anomalybench.deploy import bundle
@@ -78,6 +78,8 @@ def place(text: str, results: Path) -> Place:
         UsageError: There is no such model.
     """
     folder = models.find(text, results)
+    if folder.is_file():
+        raise UsageError(f"{folder}: is exported already; name the folder of the model that it was made from.")
     own = reading.record(folder)
     if own is not None:
         home = folder.resolve().parents[_ABOVE]

@@ -22,7 +22,7 @@ width, which changes some pixels by one level. The graph takes the order that `s
 is exact up to 32,767 pixels per axis.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -75,58 +75,76 @@ resize (uint8[N, H, W, 3] image) => (float[N, 3, {side}, {side}] {PICTURE}) <
  int64[1] resize_two = {{2}}, int64[1] resize_rest = {{-1}}, bool resize_yes = {{1}},
  int64[4] resize_square = {{-1, {side}, {side}, 3}}>
 {{
- resize_n = Shape <start = 0, end = 1> (image)
- resize_h = Shape <start = 1, end = 2> (image)
- resize_w = Shape <start = 2, end = 3> (image)
- resize_row = Mul (resize_w, resize_channels){_order(tall=tall)}{_axis("a", "image")}{_axis("b", "resize_a")}
+ resize_sizes = Shape (image)
+ resize_n = Gather <axis = 0> (resize_sizes, resize_axis0)
+ resize_h = Gather <axis = 0> (resize_sizes, resize_single)
+ resize_w = Gather <axis = 0> (resize_sizes, resize_two)
+ resize_row = Mul (resize_w, resize_channels)
+ resize_side_row = Mul (resize_side, resize_channels){_passes(tall=tall)}
  resize_fixed = Reshape (resize_b, resize_square)
  resize_chw = Transpose <perm = [0, 3, 1, 2]> (resize_fixed)
  {PICTURE} = Cast <to = 1> (resize_chw)
 }}"""
 
 
-def _order(*, tall: bool) -> str:
-    """Which axis is resized first: for each pass its length, and what lies before (outer) and after it (inner).
+class _Sizes(NamedTuple):
+    """Names of what a pass resizes: an axis, with so much before it (height or nothing) and after it."""
 
-    Resizing the width of h x w x 3, h lies before it and 3 after it; resizing the height, nothing and 3 w.
-    """
-    passes = {
-        "a": (("resize_h", "resize_w", "resize_channels"), ("resize_single", "resize_h", "resize_row")),
-        "b": (("resize_single", "resize_h", "resize_side_row"), ("resize_side", "resize_w", "resize_channels")),
-    }
-    text = "\n resize_side_row = Mul (resize_side, resize_channels)"
-    operation = "Identity ({0})"
+    outer: str
+    length: str
+    inner: str
+
+
+_WIDTH_FIRST = (
+    _Sizes("resize_h", "resize_w", "resize_channels"),
+    _Sizes("resize_single", "resize_h", "resize_side_row"),
+)
+_HEIGHT_FIRST = (
+    _Sizes("resize_single", "resize_h", "resize_row"),
+    _Sizes("resize_side", "resize_w", "resize_channels"),
+)
+
+
+def _chosen(name: str, wide: _Sizes, high: _Sizes) -> str:
+    """The sizes of a pass where the image decides on the order."""
+    pairs = zip(_Sizes._fields, wide, high, strict=True)
+    return "".join(f"\n {name}_{field} = Where (resize_tall, {second}, {first})" for field, first, second in pairs)
+
+
+def _passes(*, tall: bool) -> str:
+    """Both passes, along the width first; with `tall`, along the height first where that shrinks much more."""
+    a, b = _WIDTH_FIRST
+    text = ""
     if tall:
-        operation = "Where (resize_tall, {1}, {0})"
-        text += """
+        text = """
  resize_h_less = Sub (resize_h, resize_side)
  resize_w_less = Sub (resize_w, resize_side)
  resize_w_less2 = Mul (resize_w_less, resize_two)
  resize_least = Max (resize_w_less2, resize_axis0)
  resize_tall = Greater (resize_h_less, resize_least)"""
-    for axis, (wide, high) in passes.items():
-        for name, *values in zip(("outer", "length", "inner"), wide, high, strict=True):
-            text += f"\n resize_{axis}_{name} = {operation.format(*values)}"
-    return text
+        text += _chosen("resize_a", a, _HEIGHT_FIRST[0]) + _chosen("resize_b", b, _HEIGHT_FIRST[1])
+        a, b = (_Sizes(*(f"{name}_{field}" for field in _Sizes._fields)) for name in ("resize_a", "resize_b"))
+    return text + _pass("resize_a", "image", a) + _pass("resize_b", "resize_a", b)
 
 
-def _axis(axis: str, source: str) -> str:
-    """Resize one axis: from `source` to `resize_a` or `resize_b`, by a loop that runs once, or never if it fits."""
-    p, turn = f"resize_{axis}", "Transpose <perm = [0, 2, 1, 3]>"
+def _pass(p: str, source: str, sizes: _Sizes) -> str:
+    """Resize one axis of `source`, n x outer x length x inner, by a loop that runs once, or never if it fits."""
+    turn = "Transpose <perm = [0, 2, 1, 3]>"
     return f"""
- {p}_fits = Equal ({p}_length, resize_side)
+ {p}_fits = Equal ({sizes.length}, resize_side)
  {p}_passes_1 = Where ({p}_fits, resize_axis0, resize_single)
  {p}_passes = Squeeze ({p}_passes_1)
  {p} = Loop ({p}_passes, resize_yes, {source}) <body = {p}_pass
   (int64 {p}_pass_i, bool {p}_pass_on, uint8[N, b, c, d] {p}_given)
   => (bool {p}_pass_still, uint8[N, e, f, g] {p}_resized) {{
    {p}_pass_still = Identity ({p}_pass_on)
-   {p}_shape = Concat <axis = 0> (resize_n, {p}_outer, {p}_length, {p}_inner)
+   {p}_shape = Concat <axis = 0> (resize_n, {sizes.outer}, {sizes.length}, {sizes.inner})
    {p}_parted = Reshape ({p}_given, {p}_shape)
    {p}_moved = {turn} ({p}_parted)
-   {p}_rows_shape = Concat <axis = 0> (resize_n, {p}_length, resize_rest)
-   {p}_rows = Reshape ({p}_moved, {p}_rows_shape){_weights(p)}{_sum(p)}
-   {p}_back_shape = Concat <axis = 0> (resize_n, resize_side, {p}_outer, {p}_inner)
+   {p}_rows_shape = Concat <axis = 0> (resize_n, {sizes.length}, resize_rest)
+   {p}_rows = Reshape ({p}_moved, {p}_rows_shape)
+   {p}_in = Cast <to = 6> ({sizes.length}){_weights(p)}{_sum(p)}
+   {p}_back_shape = Concat <axis = 0> (resize_n, resize_side, {sizes.outer}, {sizes.inner})
    {p}_back = Reshape ({p}_pixels, {p}_back_shape)
    {p}_resized = {turn} ({p}_back) }}>"""
 
@@ -134,7 +152,6 @@ def _axis(axis: str, source: str) -> str:
 def _weights(p: str) -> str:
     """`_index` (taps x out) names the pixels under each output's triangle, `_weight` (taps x out x 1) their weights."""
     return f"""
-   {p}_in = Cast <to = 6> ({p}_length)
    {p}_m = Max ({p}_in, resize_out)
    {p}_m2 = Add ({p}_m, {p}_m)
    {p}_centre = Mul (resize_odd, {p}_in)

@@ -45,6 +45,7 @@ def test_it_says_what_the_model_says_without_torch_and_anomalybench(model, tmp_p
     command = [sys.executable, "-I", "-c", BLOCKED, tmp_path / "run.py", model, *images]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
     lines = [line.rsplit(" ", 2) for line in done.stdout.splitlines()]
     ours = load_model(model)
     assert [line[0] for line in lines] == [str(image) for image in images]
