@@ -54,6 +54,7 @@ def wait_for(condition, seconds=20):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_it_starts_in_no_time_and_without_torch(results):
     """From the command to the first answer; what is heavy is not even imported."""
     with socket.socket() as free:
@@ -107,6 +108,7 @@ def test_the_first_lines_say_what_is_served_and_where(launch, results):
         assert client.get("/docs").status_code == 200
 
 
+@pytest.mark.slow
 def test_what_was_answered_is_in_the_log_after_kill_9(launch, results):
     every = set()
     for n_images in (1, 3):
@@ -122,6 +124,7 @@ def test_what_was_answered_is_in_the_log_after_kill_9(launch, results):
         assert len(kept - every) <= 2 * 4 * n_images  # what was written but not answered any more
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_what_is_in_flight(launch, results):
     promote(results, "slow", work=40)
     process, statuses = launch(), []
@@ -167,6 +170,7 @@ def test_ctrl_c_ends_it_without_a_traceback(launch):
     assert "Traceback" not in process.close()
 
 
+@pytest.mark.slow
 def test_a_log_that_may_not_grow_stops_no_answer(results):
     """As on a full disk: a limit of the operating system on the size of files."""
     code = "from anomalybench.cli import main; main()"
