@@ -12,7 +12,7 @@ CASES = {
     "cam": ["cam.size=32", "cam.epochs=2"],
 }
 SMALL = ["synthetic.n_normal=10", "synthetic.n_anomalous=8"]
-COSTS = ("fit_s", "predict_ms_per_image", "total_s", "peak_memory_mb")
+COSTS = ("fit_s", "predict_ms_per_image", "latency_p50_ms", "latency_p95_ms", "total_s", "peak_memory_mb")
 
 
 @pytest.fixture

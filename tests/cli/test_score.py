@@ -33,7 +33,17 @@ class Grey(Method):
 """
 ON = ["--dataset", "mvtec_ad", "--protocol", "kfold", "--set", "kfold.k=2", "--seeds", "0,1"]
 SAME = {"job", "environment", "costs", "files"}
-OTHER = ["method", "job", "fit_s", "predict_ms_per_image", "params_m", "peak_memory_mb", "total_s"]
+OTHER = [
+    "method",
+    "job",
+    "fit_s",
+    "predict_ms_per_image",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "params_m",
+    "peak_memory_mb",
+    "total_s",
+]
 
 
 @pytest.fixture(scope="module")

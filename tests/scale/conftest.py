@@ -46,7 +46,7 @@ class Probe(Method):
         scores = np.array([image.mean() for image in images]) * self.factor_
         return Prediction(scores, scores[:, None, None] * np.ones((4, 4)))
 '''
-COSTS = ["fit_s", "predict_ms_per_image", "peak_memory_mb", "total_s"]
+COSTS = ["fit_s", "predict_ms_per_image", "latency_p50_ms", "latency_p95_ms", "peak_memory_mb", "total_s"]
 START = (
     # A shell that starts tests in the background may make them ignore SIGINT, and their children with them.
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from anomalybench.cli import main; main()"
