@@ -17,7 +17,7 @@ from anomalybench.bench.request import options as request_options
 if TYPE_CHECKING:
     from anomalybench.core.dataset import Dataset, Item
     from anomalybench.core.method import Context, Graph, Images, Method, Prediction, Train
-    from anomalybench.deploy.model import load_model
+    from anomalybench.deploy.loading import load_model
     from anomalybench.report.leaderboard import Tables
 
 __version__ = "0.2.0.dev0"
@@ -26,7 +26,7 @@ __all__ = ["Context", "Dataset", "Graph", "Images", "Item", "Method", "Predictio
 _HOMES = {
     **dict.fromkeys(("Dataset", "Item"), "anomalybench.core.dataset"),
     **dict.fromkeys(("Context", "Graph", "Images", "Method", "Prediction", "Train"), "anomalybench.core.method"),
-    "load_model": "anomalybench.deploy.model",
+    "load_model": "anomalybench.deploy.loading",
 }
 
 

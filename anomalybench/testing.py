@@ -9,7 +9,7 @@ Each check raises AssertionError with the broken clause of the contract.
 import inspect
 import tempfile
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from anomalybench.core.method import Context, Images, Method, Prediction, Superv
 from anomalybench.datasets.synthetic import Synthetic
 from anomalybench.evaluate.image import auroc
 from anomalybench.vision.file_checks import check_files
-from anomalybench.vision.images import ImageFiles, read_mask, read_rgb
+from anomalybench.vision.images import ImageFiles, read_mask, read_rgb, stack
 
 CATEGORY = "tablet"
+GRAPH_TOLERANCE = 1e-3
+"""How far a graph's results may be from those of `predict`, as a share of the greatest."""
 
 
 def check_method(method: str | type[Method]) -> None:
@@ -32,7 +34,8 @@ def check_method(method: str | type[Method]) -> None:
     Defaults construct; unknown parameters are refused; every parameter is described; the same seed gives the same
     scores, whatever torch's global generator does; scores are finite, one per image and independent of the batch; maps
     have the input's shape; anomalous images score higher than normal ones more often than by chance; a saved method
-    gives the same scores after loading.
+    gives the same scores after loading. Where a method has a graph, its network gives the scores and maps of `predict`,
+    for one picture as for many.
 
     Args:
         method: Name of an installed method, or its class.
@@ -53,6 +56,7 @@ def check_method(method: str | type[Method]) -> None:
     floor = 0.0 if fitted.supervision() == "nothing" else 0.6
     assert reached > floor, f"{name}: ROC AUC {reached:.2f} on procedural images; higher scores must mean anomalous"
     _check_saved(cls, name, fitted, test, prediction)
+    _check_graph(name, fitted, test, prediction)
 
 
 def check_dataset(dataset: Dataset, data: Path | None = None) -> None:
@@ -152,3 +156,25 @@ def _check_saved(cls: type[Method], name: str, fitted: Method, test: Images, pre
         loaded = parameters.build(cls, name, cls.smoke)
         loaded.load(file, Context(seed=4))
     assert np.array_equal(loaded.predict(test).scores, prediction.scores), f"{name}: a loaded method scores otherwise"
+
+
+def _check_graph(name: str, fitted: Method, test: Images, prediction: Prediction) -> None:
+    try:
+        graph = fitted.graph()
+    except UsageError:
+        return  # optional
+    assert graph.side == fitted.input().side, f"{name}: pictures of the graph have the side that input() names"
+    for n in (1, len(test)):
+        output = graph.network(stack(test[:n], graph.side).float())
+        scores, maps = output if isinstance(output, tuple) else (output, None)
+        assert (maps is None) == (prediction.maps is None), f"{name}: the graph has maps where predict has them"
+        _check_near(f"{name}: scores of the graph, {n} pictures", scores.numpy(), prediction.scores[:n])
+        if maps is not None and prediction.maps is not None:
+            _check_near(f"{name}: maps of the graph, {n} pictures", maps.numpy(), prediction.maps[:n])
+
+
+def _check_near(what: str, found: NDArray[np.float32], expected: NDArray[np.floating[Any]]) -> None:
+    assert found.shape == expected.shape, f"{what}: shape {found.shape} instead of {expected.shape}"
+    assert found.dtype == np.float32, f"{what}: float32, not {found.dtype}"
+    apart = np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-30)
+    assert apart <= GRAPH_TOLERANCE, f"{what}: they differ from predict's by {apart:.2g} of the greatest"

@@ -77,8 +77,9 @@ class Padim(NetworkMethod[nn.Sequential]):
         return Judgement(maps.flatten(1).amax(1), maps)
 
     def _solved(self, away: torch.Tensor) -> torch.Tensor:
-        whitened: torch.Tensor = torch.linalg.solve_triangular(self.factor_.mT, away.mT, upper=False)
-        return whitened.norm(dim=1)
+        whitened = torch.linalg.solve_triangular(self.factor_.mT, away.mT, upper=False)
+        lengths: torch.Tensor = whitened.norm(dim=1)
+        return lengths
 
     def _build(self, context: Context, *, pretrained: bool) -> None:
         self.backbone_, self.device_ = backbones.load(self.backbone, pretrained=pretrained), context.device

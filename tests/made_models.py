@@ -25,9 +25,9 @@ def job(method="pixel_knn", category="bolt", dataset="toy", **changes):
 
 
 def normal(n, seed=0, light=120):
-    """Noise around a grey level that differs from image to image."""
+    """Noise around a grey level that differs from image to image; the left half is a little brighter."""
     rng = np.random.default_rng(seed)
-    levels = rng.normal(light, 4, (n, 1, 1, 1))
+    levels = rng.normal(light, 4, (n, 1, 1, 1)) + 20 * (np.arange(SIDE) < SIDE // 2)[:, None]
     return list(np.clip(levels + rng.normal(0, 5, (n, SIDE, SIDE, 3)), 0, 255).astype(np.uint8))
 
 
@@ -40,9 +40,9 @@ def defective(n, seed=0):
 
 
 def draw(folder, good=40, scratch=20, seed=5):
-    """Normal images, and defective ones a third of which look normal, in a folder for each class."""
-    hidden = normal(scratch, 900 + seed)
-    bad = [hidden[i] if i % 3 == 0 else picture for i, picture in enumerate(defective(scratch, seed))]
+    """Normal and defective images in a folder for each class; every third defect is a normal part turned over."""
+    bad, turned = defective(scratch, seed), [picture[:, ::-1] for picture in normal(scratch, 2000 + seed)]
+    bad[::3] = turned[::3]
     for name, pictures in (("good", normal(good, seed)), ("scratch", bad)):
         write(folder / name, pictures)
 

@@ -3,12 +3,14 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import fmean
 
+from anomalybench.bench import best
 from anomalybench.bench.store import Store, weights
+from anomalybench.core.model_card import CARD
 from anomalybench.core.record import Record, Result
-from anomalybench.deploy.bundle import CARD
-from anomalybench.evaluate.catalogue import RANKING
+
+_JUST_USED_S = 60
+"""An array that was used in the last minute may belong to a model that another run is writing."""
 
 
 def keep_best(results: Sequence[Result], store: Store) -> int:
@@ -32,18 +34,14 @@ def keep_best(results: Sequence[Result], store: Store) -> int:
         groups[json.dumps([job.dataset.identity, job.category, job.protocol.identity])].append(result)
     removed = 0
     for group in groups.values():
-        ranked: dict[str, list[float]] = defaultdict(list)
-        for result in group:
-            if (value := result.metrics.get(RANKING)) is not None:
-                ranked[_method(result.record)].append(value)
-        best = max(ranked, key=lambda name: fmean(ranked[name]), default=None)
-        lost = {r.record.id: r.record for r in group if best is not None and _method(r.record) != best}
-        for record in lost.values():
+        order = best.ranked(group)
+        kept = {_method(result.record) for result in order[0]} if order else {_method(r.record) for r in group}
+        for record in {r.record.id: r.record for r in group if _method(r.record) not in kept}.values():
             if CARD in record.files:
                 store.without_model(record)
                 removed += 1
     if removed:
-        weights.prune(store.results)
+        weights.prune(store.results, _JUST_USED_S)
     return removed
 
 

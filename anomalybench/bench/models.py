@@ -44,7 +44,7 @@ class Found:
     def card(self) -> ModelCard:
         """Its card, with the threshold that is meant; StoreError if it is damaged."""
         if self.folder.is_file():
-            from anomalybench.deploy.model import load_model  # here, since it needs torch
+            from anomalybench.deploy.loading import load_model  # here, since it needs torch
 
             return load_model(self.folder).card
         return self._decided(bundle.read_card(self.folder))

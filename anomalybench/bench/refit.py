@@ -49,14 +49,7 @@ def refit(
     Raises:
         DataError: The images have changed, or the method has nothing to learn from.
     """
-    job = record.job
-    if table.fingerprint != record.fingerprint:
-        raise DataError(
-            f"{job}: the images in {table.root} are not those of the job, which was tested on others. Run it on these "
-            "first, then fit that job."
-        )
-    parts = table.split(job)
-    split = Split((*parts.train, *parts.test), parts.calibration, ())
+    job, split = record.job, _all_data(record, table)
     method = parameters.build(registry.method(job.method.name), job.method.name, job.method.params)
     context = Context(job.seed, device, work, features, progress)
     try:
@@ -68,17 +61,31 @@ def refit(
     prediction = predicting.predict(method, files(table, split.calibration, bits), job.seed, progress)
     scores = measure.score_table(split, prediction)
     rule = measure.threshold_rule(measurement.choice, job, scores["label"].tolist())
-    known = measurement.model_copy(update={"threshold": rule.fit(scores["score"], scores["label"])})
     again = record.model_copy(
         update={
             "bits": bits,
             "counts": measure.counts(table, split, seen),
             "environment": environment(device),
             "notes": (EARLIER.format(record.id), *context.notes),
-            "measurements": (known,),
+            "measurements": (_with_threshold(measurement, rule.fit(scores["score"], scores["label"])),),
         }
     )
     normal = files(table, [item for item in split.calibration if item.label == NORMAL], bits)
     maps = None if prediction.maps is None else prediction.maps.astype(np.float32)
     card = cards.make(again, method, cards.Seen(scores, maps, normal))
     return Bundle(card.model_copy(update={"fitted_on": "train+test"}), method.state())
+
+
+def _with_threshold(measurement: Measurement, threshold: float) -> Measurement:
+    return measurement.model_copy(update={"threshold": threshold})
+
+
+def _all_data(record: Record, table: ItemTable) -> Split:
+    """Train and test part together, beside the same calibration part."""
+    if table.fingerprint != record.fingerprint:
+        raise DataError(
+            f"{record.job}: the images in {table.root} are not those of the job, which was tested on others. Run it on "
+            "these first, then fit that job."
+        )
+    parts = table.split(record.job)
+    return Split((*parts.train, *parts.test), parts.calibration, ())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 from anomalybench.core.errors import UsageError, shortened, unknown
+from anomalybench.core.places import RESULTS
 
 if TYPE_CHECKING:
     from anomalybench.bench.settings import Settings
@@ -62,7 +63,7 @@ class Request:
     name: Annotated[str | None, Option("What the tables, the page and your folder are called.")] = None
     data: Annotated[Path | None, Option("Folder of the data; default $ANOMALYBENCH_DATA.")] = None
     skip_unreadable: Annotated[bool, Option("Go on without images that cannot be read; the records name them.")] = False
-    results: Annotated[Path, Option("Folder of the results.")] = Path("results")
+    results: Annotated[Path, Option("Folder of the results.")] = RESULTS
     keep_models: Annotated[
         str, Option("Fitted methods to keep: all, those of the best method, or none.", metavar="all|best|none")
     ] = "all"

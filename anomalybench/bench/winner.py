@@ -7,9 +7,8 @@ from pathlib import Path
 from anomalybench.bench import models
 from anomalybench.bench.item_table import ItemTable, ItemTables, Source
 from anomalybench.bench.refit import refit
-from anomalybench.bench.store import reading
 from anomalybench.core.errors import StoreError, UsageError, printable
-from anomalybench.core.record import Record, results_of
+from anomalybench.core.record import Measurement, Record, results_of
 from anomalybench.deploy import bundle
 from anomalybench.deploy.bundle import Bundle
 from anomalybench.deploy.promoted import Promoted
@@ -23,11 +22,13 @@ class FittedJob:
 
     Attributes:
         record: Its record.
+        measurement: The one whose threshold rule is used.
         table: The items of its category.
         results: The results folder.
     """
 
     record: Record
+    measurement: Measurement
     table: ItemTable
     results: Path
 
@@ -35,10 +36,9 @@ class FittedJob:
         """See `refit.refit`."""
         work = self.results / "work"
         with devices.reserved(device) as name:
-            first = results_of(self.record)[0].measurement
-            if first is None:
-                raise StoreError(f"{self.record.job}: its result was measured by older formulas. Run `measure` first.")
-            return refit(self.record, first, self.table, name, FeatureStore(work / "features"), work, progress)
+            return refit(
+                self.record, self.measurement, self.table, name, FeatureStore(work / "features"), work, progress
+            )
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Target:
     def check(self) -> None:
         """Fail now rather than after the fit; UsageError for a name or folder that cannot be."""
         if self.name is not None:
-            Promoted(self.results).versions(self.name)
+            Promoted(self.results).check_name(self.name)
         if self.folder is not None and self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(f"--out {printable(self.folder)}: is not empty. Name a new folder.")
 
@@ -86,7 +86,7 @@ def fitted_job(text: str, results: Path, data: Path | None) -> FittedJob:
     """The job that a user means, with its images.
 
     Args:
-        text: See `models.find`.
+        text: See `models.look_up`.
         results: The results folder.
         data: Folder of the data; None for that of the run.
 
@@ -94,9 +94,12 @@ def fitted_job(text: str, results: Path, data: Path | None) -> FittedJob:
         UsageError: It is a model, but no job's.
         DataError: The images are gone.
     """
-    folder = models.find(text, results)
-    record = reading.record(folder)
+    found = models.look_up(text, results)
+    record = found.record
     if record is None:
         raise UsageError(f"{text}: a model by itself; only a job can be fitted again. See `anomalybench leaderboard`.")
+    measured = [found.measurement] if found.measurement else [one.measurement for one in results_of(record)]
+    if not measured or measured[0] is None:
+        raise StoreError(f"{record.job}: was measured by older formulas. Run `anomalybench measure` first.")
     table = ItemTables(Source(data or Path(record.root))).get(record.job.dataset, record.job.category)
-    return FittedJob(record, table, results)
+    return FittedJob(record, measured[0], table, results)

@@ -7,6 +7,7 @@ import typer
 
 from anomalybench.cli import console, model_tables
 from anomalybench.cli.options import RESULTS, ResultsOption
+from anomalybench.core import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,8 @@ def promote(
     if not card.decision.fitted:
         console.warn("the threshold is a fixed one, which was never fitted to images")
     console.print_files([done.folder])
-    console.remark(f"Next: anomalybench export {as_}\n      anomalybench predict {as_} IMAGES")
+    console.remark(f"Next: {places.command('export', as_, results=results)}")
+    console.remark(f"      {places.command('predict', as_, 'IMAGES', results=results)}")
 
 
 @app.command()
@@ -163,7 +165,7 @@ def _compare_on(images: list[str], a: "tuple[str, Found]", b: "tuple[str, Found]
 def _predicted(name: str, found: "Found", paths: "Sequence[Path]", say: "Callable[[str], None]") -> "list[Predicted]":
     """What a model says of each image."""
     from anomalybench.deploy import stream
-    from anomalybench.deploy.model import load_model
+    from anomalybench.deploy.loading import load_model
 
     model = load_model(found.folder)
     if found.measurement is not None:

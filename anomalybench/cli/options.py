@@ -11,6 +11,7 @@ import typer
 
 from anomalybench.bench import request as requests
 from anomalybench.bench.request import Names, Request
+from anomalybench.core import places
 
 SuiteArgument = Annotated[
     str | None, typer.Argument(metavar="[SUITE]", help="A suite's name or YAML file, or the name of a run.")
@@ -25,7 +26,7 @@ WantedArgument = Annotated[
 DataOption = Annotated[Path | None, typer.Option(help=requests.options()["data"].help)]
 ResultsOption = Annotated[Path, typer.Option("--results", help=requests.options()["results"].help)]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the report page in a browser.")]
-RESULTS = Path("results")
+RESULTS = places.RESULTS
 _LISTS = (Names, tuple[int, ...])
 
 

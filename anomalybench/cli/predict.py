@@ -14,6 +14,7 @@ import typer
 
 from anomalybench.cli import console
 from anomalybench.cli.options import RESULTS, DataOption, ResultsOption
+from anomalybench.core import places
 
 if TYPE_CHECKING:
     from anomalybench.core.model_card import ModelCard
@@ -27,6 +28,25 @@ ModelArgument = Annotated[
         help="A promoted model (pill, pill/3), a job by how its id begins, best:RUN, or the folder of a model.",
     ),
 ]
+ImagesArgument = Annotated[
+    list[str], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns; - reads paths from standard input.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Table: .csv, .jsonl or .parquet; default: CSV on standard output."),
+]
+MapsOption = Annotated[Path | None, typer.Option("--maps", metavar="DIR", help="Write raw anomaly maps (.npy).")]
+OverlaysOption = Annotated[
+    Path | None, typer.Option("--overlays", metavar="DIR", help="Write each image under its heat map, with boxes.")
+]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", help="Follow a folder until Ctrl-C; what --out lists already is not done again.")
+]
+FailOption = Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit code 3 if an image is anomalous.")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(metavar="torch|onnx|openvino", help="Default: the exported file where there is one, else torch."),
+]
 _FOUND_ANOMALY = 3
 _RECENT = 200
 """Drift is looked for in so many of the last images."""
@@ -34,28 +54,13 @@ _RECENT = 200
 
 def predict(
     model: ModelArgument,
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGES...", help="Files, folders, patterns; - reads paths from standard input."),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Table: .csv, .jsonl or .parquet; default: CSV on standard output."),
-    ] = None,
-    maps: Annotated[Path | None, typer.Option("--maps", metavar="DIR", help="Write raw anomaly maps (.npy).")] = None,
-    overlays: Annotated[
-        Path | None, typer.Option("--overlays", metavar="DIR", help="Write each image under its heat map, with boxes.")
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Follow a folder until Ctrl-C; what --out lists already is not done again.")
-    ] = False,
-    fail_on_anomaly: Annotated[
-        bool, typer.Option("--fail-on-anomaly", help="Exit code 3 if an image is anomalous.")
-    ] = False,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="torch|onnx|openvino", help="Default: the exported file where there is one, else torch."),
-    ] = None,
+    images: ImagesArgument,
+    out: OutOption = None,
+    maps: MapsOption = None,
+    overlays: OverlaysOption = None,
+    watch: WatchOption = False,
+    fail_on_anomaly: FailOption = False,
+    engine: EngineOption = None,
     device: Annotated[str, typer.Option(help="For the engine torch: cpu, cuda, cuda:1, ...")] = "cpu",
     results: ResultsOption = RESULTS,
 ) -> None:
@@ -66,10 +71,13 @@ def predict(
     """
     with console.status() as say:
         say("loading the model")
-        from anomalybench.bench.models import find
-        from anomalybench.deploy import model as models
+        from anomalybench.bench.models import look_up
+        from anomalybench.deploy.loading import load_model
 
-        fitted = models.load_model(find(model, results), engine, device)
+        found = look_up(model, results)
+        fitted = load_model(found.folder, engine, device)
+        if found.measurement is not None:
+            fitted = fitted.with_card(found.card())
     if not fitted.card.decision.fitted:
         console.warn("the threshold is a fixed one, which was never fitted to images")
     tally = _Tally()
@@ -111,7 +119,6 @@ def fit(
     with console.status() as say:
         say("reading images")
         from anomalybench.bench import winner
-        from anomalybench.core import places
 
         chosen = winner.fitted_job(job, results, places.data(data))
         target = winner.Target(results, as_, out)
@@ -125,7 +132,7 @@ def fit(
     )
     console.remark(f"The test figures on its card are those of the earlier fit, job {card.record}.")
     console.print_files([folder])
-    console.remark(f"Next: anomalybench predict {as_ or folder} IMAGES")
+    console.remark(f"Next: {places.command('predict', as_ or str(folder), 'IMAGES', results=results)}")
 
 
 @dataclass
@@ -217,7 +224,8 @@ def _report(card: "ModelCard", tally: _Tally, written: list[Path]) -> None:
     if tally.recent:
         scores = [row.verdict.score for row in tally.recent if row.verdict is not None]
         statistics = {name: [row.statistics[name] for row in tally.recent] for name in STATISTICS}
-        for sentence in drift.report(card, scores, statistics).sentences:
+        found = drift.report(card, scores, statistics)
+        for sentence in found.sentences if found.level != "none" else ():
             console.warn(sentence)
     if written:
         console.print_files(written)

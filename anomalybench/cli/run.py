@@ -1,6 +1,5 @@
 """Commands that make results: `run` from methods, `score` from another tool's scores."""
 
-import shlex
 import signal
 import sys
 from collections import Counter
@@ -11,6 +10,7 @@ import typer
 
 from anomalybench.bench.request import Request
 from anomalybench.cli import console, options
+from anomalybench.core import places
 
 if TYPE_CHECKING:
     from anomalybench.bench.executors import Finished, Plan
@@ -95,6 +95,7 @@ def _run(session: "Session", plan: "Plan", *, open_: bool) -> None:
             console.remark(f"{removed} models of other methods than the best were removed, as --keep-models best asks.")
         _print_notes(finished)
         _print_next(session, tables)
+        _print_promote(session, results)
     _print_reasons(finished, "skipped", "[bold yellow]Skipped:[/]")
     _print_reasons(finished, "failed", "[bold red]Failed:[/]")
     if any("cannot be read as an image" in str(item.record.error) for item in failed):
@@ -135,8 +136,22 @@ def _print_next(session: "Session", tables: "Tables") -> None:
     if session.request.protocol != "kfold" and len(few) == len(board) and board["auroc"].notna().any():
         console.remark("Next: --protocol kfold tests every image once, so that more of them are defective.")
     elif board["not_ranked"].isna().sum() > 1:
-        where = f" --results {shlex.quote(str(session.request.results))}"
-        console.remark(f"Next: which differences are real: anomalybench compare{where}")
+        said = places.command("compare", results=session.request.results)
+        console.remark(f"Next: which differences are real: {said}")
+
+
+def _print_promote(session: "Session", results: "list[Result]") -> None:
+    """How to put the winner to work, where there is one."""
+    from anomalybench.core.model_card import CARD
+    from anomalybench.evaluate.catalogue import RANKING
+
+    mine = {job.id for job in session.suite.jobs}
+    kept = [r.record.job for r in results if CARD in r.record.files and r.metrics.get(RANKING) is not None]
+    categories = list(dict.fromkeys(job.category for job in kept if job.id in mine))
+    if categories:
+        best = f"best:{session.suite.name}" + (f"/{categories[0]}" if len(categories) > 1 else "")
+        said = places.command("models", "promote", best, "--as", "NAME", results=session.request.results)
+        console.remark(f"Put the winner to work: {said}")
 
 
 def _print_unusual(session: "Session", results: "list[Result]") -> None:

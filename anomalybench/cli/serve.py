@@ -10,34 +10,46 @@ from anomalybench.cli.options import RESULTS, ResultsOption
 
 if TYPE_CHECKING:
     from anomalybench.service.engine import Engine
+    from anomalybench.service.settings import Settings
 
+Host = Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")]
+SplitOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VERSION:%,...",
+        help="Share a model's traffic, as in pill=current:90,previous:10; a version is current, previous or a number. "
+        "Can be repeated.",
+    ),
+]
+Workers = Annotated[int, typer.Option(help="Images computed at the same time; they share the cores.")]
+Queue = Annotated[int, typer.Option(help="Requests that may be in work or wait; more are refused.")]
+Megapixels = Annotated[float, typer.Option(help="Greatest image.")]
+Body = Annotated[float, typer.Option("--max-body-mb", help="Greatest request in megabytes.")]
+MaxImages = Annotated[int, typer.Option(help="Most images in a request.")]
+Timeout = Annotated[float, typer.Option(help="Seconds that a request may take.")]
+KeyFile = Annotated[
+    Path | None, typer.Option(help="File with the key that requests must carry; else ANOMALYBENCH_API_KEY.")
+]
+Log = Annotated[
+    Path | None, typer.Option(help="SQLite file of decisions and feedback; default: service/ in the results.")
+]
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
     results: ResultsOption = RESULTS,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VERSION:%,...",
-            help="Share a model's traffic, as in pill=current:90,previous:10; a version is current, previous or a "
-            "number. Can be repeated.",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Images computed at the same time, each with all cores.")] = 1,
-    queue: Annotated[int, typer.Option(help="Requests that may be in work or wait; more are refused.")] = 128,
-    max_megapixels: Annotated[float, typer.Option(help="Greatest image.")] = 50.0,
-    max_body_mb: Annotated[float, typer.Option("--max-body-mb", help="Greatest request in megabytes.")] = 64.0,
-    max_images: Annotated[int, typer.Option(help="Most images in a request.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 30.0,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="File with the key that requests must carry; else ANOMALYBENCH_API_KEY.")
-    ] = None,
-    log: Annotated[
-        Path | None, typer.Option(help="SQLite file of decisions and feedback. [default: RESULTS/service]")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    split: SplitOption = None,
+    workers: Workers = 1,
+    queue: Queue = 128,
+    max_megapixels: Megapixels = 50.0,
+    max_body_mb: Body = 64.0,
+    max_images: MaxImages = 16,
+    timeout: Timeout = 30.0,
+    api_key_file: KeyFile = None,
+    log: Log = None,
 ) -> None:
     """Serve the promoted models over HTTP: verdicts, feedback, comparison of versions, drift.
 
@@ -48,17 +60,14 @@ def serve(
     from anomalybench.service.traffic import read_splits
 
     settings = Settings(
-        results=results,
-        log=log,
-        splits=read_splits(split or []),
-        workers=workers,
-        queue=queue,
-        max_megapixels=max_megapixels,
-        max_body_mb=max_body_mb,
-        max_images=max_images,
-        timeout_s=timeout,
+        results=results, log=log, splits=read_splits(split or []), workers=workers, queue=queue,
+        max_megapixels=max_megapixels, max_body_mb=max_body_mb, max_images=max_images, timeout_s=timeout,
         api_key=api_key(api_key_file),
-    )
+    )  # fmt: skip
+    _serve(settings, host, port)
+
+
+def _serve(settings: "Settings", host: str, port: int) -> None:
     from anomalybench.service import server
     from anomalybench.service.engine import Engine
 
@@ -66,27 +75,12 @@ def serve(
     engine = Engine(settings)
     engine.start()
     try:
-        _check(engine)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         server.run(engine, listener, lambda: _welcome(engine, address, local=host in _LOCAL))
     finally:
         listener.close()
         engine.stop()
     console.remark("stopped; every answered decision is in the log.")
-
-
-def _check(engine: "Engine") -> None:
-    """See that there is something to serve."""
-    from anomalybench.core.errors import StoreError
-
-    models, results = engine.serving.models, engine.settings.results
-    if not models:
-        raise StoreError(
-            f"{results}: no model is promoted. Promote one: anomalybench models promote JOB --as NAME; then export it: "
-            "anomalybench export NAME."
-        )
-    if not any(one.main for one in models.values()):
-        raise StoreError("no model can be served. " + " ".join(text for one in models.values() for text in one.pending))
 
 
 def _welcome(engine: "Engine", address: str, *, local: bool) -> None:

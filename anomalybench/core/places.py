@@ -1,9 +1,12 @@
 """Where the project's own files lie: beside the package in a checkout, inside it in an installed wheel."""
 
 import os
+import shlex
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+RESULTS = Path("results")
+"""Where results go unless another folder is named."""
 
 
 def checkout() -> Path | None:
@@ -35,3 +38,9 @@ def data(named: str | Path | None) -> Path | None:
     """Folder of the data: the one named, else `ANOMALYBENCH_DATA`, else None."""
     folder = named or os.environ.get("ANOMALYBENCH_DATA")
     return Path(folder) if folder else None
+
+
+def command(*words: str, results: Path) -> str:
+    """A command of ours to type, with `--results` where that is not the default folder."""
+    where = [] if results == RESULTS else ["--results", str(results)]
+    return shlex.join(["anomalybench", *words, *where])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from anomalybench.core.dataset import ANOMALOUS, NORMAL
 from anomalybench.core.method import Method
 from anomalybench.core.model_card import Decision, MapRange, ModelCard
-from anomalybench.core.record import Measurement, Record
+from anomalybench.core.record import Measurement, Number, Record
 from anomalybench.evaluate import catalogue, heat
 from anomalybench.evaluate.statistics import STATISTICS, image_statistics, quantiles
 from anomalybench.evaluate.thresholds import Fixed
@@ -64,7 +64,8 @@ def make(record: Record, method: Method, seen: Seen) -> ModelCard:
         statistics=statistics,
         notes=(*record.notes, *first.notes),
         environment=record.environment,
-        **_figures(first),
+        metrics=_metrics(first),
+        intervals=_intervals(first),
     )
 
 
@@ -77,8 +78,8 @@ def with_measurement(card: ModelCard, measurement: Measurement, scores: pd.DataF
         scores: The job's scores.
     """
     known = scores[scores["split"] == "calibration"]
-    update = {"decision": decision(measurement, known), **_figures(measurement)}
-    return card.model_copy(update=update)
+    update = {"decision": decision(measurement, known), "metrics": _metrics(measurement)}
+    return card.model_copy(update=update | {"intervals": _intervals(measurement)})
 
 
 def decision(measurement: Measurement, known: pd.DataFrame) -> Decision:
@@ -112,8 +113,11 @@ def _range(maps: NDArray[np.float32], calibration: NDArray[np.bool_]) -> MapRang
     return MapRange(side=maps.shape[-1], low=low, high=high)
 
 
-def _figures(measurement: Measurement) -> dict[str, object]:
-    """Test figures that a card shows, with their intervals."""
-    names = [name for name in catalogue.names(has_interval=True) if measurement.metrics.get(name) is not None]
-    intervals = {name: measurement.intervals[name] for name in names if name in measurement.intervals}
-    return {"metrics": {name: measurement.metrics[name] for name in names}, "intervals": intervals}
+def _metrics(measurement: Measurement) -> dict[str, Number]:
+    """Test figures that a card shows: those that have an interval."""
+    found = {name: measurement.metrics.get(name) for name in catalogue.names(has_interval=True)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _intervals(measurement: Measurement) -> dict[str, tuple[float, float]]:
+    return {name: measurement.intervals[name] for name in _metrics(measurement) if name in measurement.intervals}

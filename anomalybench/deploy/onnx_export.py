@@ -9,6 +9,7 @@ import importlib.util
 import tempfile
 import warnings
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,14 +61,12 @@ def _composed(card: ModelCard, graph: Graph) -> "ModelProto":
     import onnx
     from onnx import compose, helper
 
-    from anomalybench import __version__
-
     network = onnx.load_from_string(_network(graph))
     network.ir_version = IR
     created = datetime.now(UTC).isoformat(timespec="seconds")
     model = compose.merge_models(resize_model(graph.side), network, io_map=[(PICTURE, _PICTURE)])
     model.ir_version = IR
-    model.producer_name, model.producer_version = "anomalybench", __version__
+    model.producer_name, model.producer_version = "anomalybench", version("anomalybench-vision")
     model.graph.name = model.doc_string = card.name
     helper.set_model_props(model, dict(metadata(card, graph.side, created)))
     onnx.checker.check_model(model)

@@ -98,6 +98,7 @@ def read(file: Path) -> list[dict[str, Any]]:
         DataError: It is not there, or no such table.
     """
     kind = file.suffix.lower()
+    rows: list[dict[str, Any]]
     try:
         if kind == ".parquet":
             import pyarrow.parquet as pq

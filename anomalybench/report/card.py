@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from anomalybench.core import places
 from anomalybench.core.job import EXTERNAL, Choice
 from anomalybench.core.model_card import CARD
 from anomalybench.core.record import Result
@@ -86,14 +87,13 @@ def use(result: Result, results: Path) -> list[str]:
     if CARD not in result.record.files:
         return []
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", result.record.job.category).strip("-") or "model"
-    where = [] if results == Path("results") else ["--results", str(results)]
     words = [
         ["models", "promote", result.id, "--as", name],
         ["predict", name, "IMAGES", "--out", "predictions.csv"],
         ["export", name],
         ["serve"],
     ]
-    return [shlex.join(["anomalybench", *line, *where]) for line in words]
+    return [places.command(*line, results=results) for line in words]
 
 
 def _settings(choice: Choice) -> dict[str, Any]:

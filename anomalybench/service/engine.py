@@ -75,14 +75,15 @@ class Engine:
         self._admitted, self._seconds = 0, 0.1
 
     def start(self) -> None:
-        """Open the log and load the models.
+        """Load the models, and open the log.
 
         Raises:
+            StoreError: There is no model to serve; then nothing is written.
             UsageError: A split names a model or version that is not there.
         """
-        self.log.start()
         self.serving.refresh()
         self.serving.check()
+        self.log.start()
         self.serving.start()
 
     def stop(self) -> None:

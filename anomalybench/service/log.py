@@ -185,12 +185,12 @@ class DecisionLog:
 
     def _commit(self, batch: Sequence[_Entry]) -> list[Outcome]:
         connection = self._connect()
+        if self.trouble:  # it is over where as much can be written as any request takes; each is a transaction
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (_ROOM,))
+            connection.execute("DELETE FROM room")
         rows = [row for entry in batch for row in entry.rows]
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            if self.trouble:  # it is over where as much can be written as any request takes
-                connection.execute("INSERT INTO room VALUES (zeroblob(?))", (_ROOM,))
-                connection.execute("DELETE FROM room")
             connection.executemany(f"INSERT INTO decisions VALUES ({', '.join('?' * len(Row._fields))})", rows)
             return [_keep(connection, entry.feedback) for entry in batch]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalybench.core.errors import AnomalyBenchError, UsageError, described
+from anomalybench.core.errors import AnomalyBenchError, StoreError, UsageError, described
 from anomalybench.core.method import ImageArrays
 from anomalybench.core.model_card import CARD
 from anomalybench.deploy import onnx_model
@@ -143,11 +143,20 @@ class Serving:
         self.models = dict(sorted(models.items()))
 
     def check(self) -> None:
-        """See that every split names a model and versions that are there.
+        """See that there is something to serve, and that every split names a model and versions that are there.
 
         Raises:
-            UsageError: One does not.
+            StoreError: No model can be served.
+            UsageError: A split names what is not there.
         """
+        if not self.models:
+            raise StoreError(
+                f"{self._settings.results}: no model is promoted. Promote one, and export it: "
+                "anomalybench models promote JOB --as NAME, then anomalybench export NAME."
+            )
+        if not any(one.main for one in self.models.values()):
+            pending = (text for one in self.models.values() for text in one.pending)
+            raise StoreError(f"no model can be served. {' '.join(pending)}")
         for name, split in self._settings.splits.items():
             if name not in self.models:
                 known = ", ".join(self.models) or "none"

@@ -10,7 +10,7 @@ from PIL import Image
 import anomalybench
 from anomalybench.core.files import ASIDE
 from anomalybench.deploy import bundle
-from anomalybench.deploy.model import load_model
+from anomalybench.deploy.loading import load_model
 from anomalybench.deploy.promoted import Promoted
 from anomalybench.vision.images import read_rgb
 

@@ -9,7 +9,7 @@ import torch
 from anomalybench.core.errors import StoreError, UsageError
 from anomalybench.core.method import Graph, ImageArrays, WeightsSource
 from anomalybench.deploy import onnx_export, onnx_model, openvino_model
-from anomalybench.deploy.model import load_model
+from anomalybench.deploy.loading import load_model
 from anomalybench.vision.images import stack
 
 

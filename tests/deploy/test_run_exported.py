@@ -10,7 +10,7 @@ from PIL import Image
 
 from anomalybench.core.method import Graph
 from anomalybench.core.model_card import Decision
-from anomalybench.deploy.model import load_model
+from anomalybench.deploy.loading import load_model
 from anomalybench.deploy.onnx_export import export
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "run_exported.py"

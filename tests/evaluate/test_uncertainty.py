@@ -203,3 +203,10 @@ def test_folds_of_their_own_images_count_as_if_pooled():
     assert own == pytest.approx(uncertainty.balanced_accuracy_interval(9, 3, 3, 9))
     alike = uncertainty.mean_of_shares((shares, np.full((3, 3), 1 / n)), (shares, np.full((3, 3), 1 / n)))
     assert alike == pytest.approx(uncertainty.balanced_accuracy_interval(3, 1, 1, 3))
+
+
+def test_wilsons_interval_of_a_share():
+    """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
+    assert uncertainty.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert uncertainty.wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert uncertainty.wilson(0.0, 0) == (0.0, 1.0)

@@ -70,6 +70,23 @@ def test_normalised_upsampling_keeps_a_flat_map_flat():
     assert torch.allclose(flat, torch.full_like(flat, 0.7))
 
 
+@pytest.mark.parametrize(
+    ("field", "cells", "side"),
+    [(VGG, 28, 224), (ReceptiveField(299, 16, 7.5), 16, 256), (ReceptiveField(61, 16, -9.5), 5, 70)],
+)
+def test_upsampling_is_a_transposed_convolution(field, cells, side):
+    maps = torch.rand(3, cells, cells, generator=torch.Generator().manual_seed(0))
+    line = torch.from_numpy(gaussian(field.size, 12)).float()
+    spread = nn.functional.conv_transpose2d(maps[:, None], torch.outer(line, line)[None, None], stride=field.stride)
+    margin = side + field.size
+    padded = nn.functional.pad(spread[:, 0], (margin,) * 4)
+    begin = margin + math.floor((field.size - 1) / 2 - field.start)
+    expected = padded[:, begin : begin + side, begin : begin + side]
+    found = upsample(maps, field, side, 12, normalised=False)
+    assert found.shape == (3, side, side)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_receptive_field_of_vgg11_at_stride_8():
     backbone = backbones.load("random@torchvision:vgg11_bn")
     prefix, tail, channels = backbone.cut(8)

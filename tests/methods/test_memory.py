@@ -1,14 +1,12 @@
-"""Patch memory: the fast coreset against plain greedy choice, neighbours and maps against brute force."""
+"""Patch memory: the fast coreset against plain greedy choice, neighbours against brute force."""
 
 import re
 
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
 from anomalybench.core.errors import DataError, UsageError
-from anomalybench.methods._maps import full_maps
 from anomalybench.methods._memory import check_memory, coreset, nearest, parse_strides
 
 
@@ -95,16 +93,6 @@ def test_nearest_is_brute_force(k):
     assert distances.numpy() == pytest.approx(np.sort(apart, 1)[:, :k], abs=1e-5)
     assert np.array_equal(places.numpy(), np.argsort(apart, 1)[:, :k])
     assert distances[:5, 0].abs().max() == 0
-
-
-@pytest.mark.parametrize(("grid", "size"), [(4, 32), (7, 50), (32, 64)])
-def test_full_maps_are_bilinear_and_blurred_as_scipy_does(grid, size):
-    coarse = np.random.default_rng(0).random((2, grid, grid))
-    at = np.clip((np.arange(size) + 0.5) * grid / size - 0.5, 0, grid - 1)
-    for found, one in zip(full_maps(torch.from_numpy(coarse), size).numpy(), coarse, strict=True):
-        large = ndimage.map_coordinates(one, np.meshgrid(at, at, indexing="ij"), order=1, mode="nearest")
-        expected = ndimage.gaussian_filter(large, 4, mode="mirror", truncate=4)
-        assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(

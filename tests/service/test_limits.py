@@ -12,6 +12,7 @@ from PIL import Image
 KEY = "correct horse battery"
 
 
+@pytest.mark.slow
 def test_beyond_the_queue_requests_are_told_to_come_again(start, results):
     promote(results, "slow", work=40)
     service = start(queue=3, workers=1)
@@ -87,6 +88,7 @@ def test_a_form_without_an_image_or_with_other_fields_is_refused(service):
         assert (response.status_code, word in response.json()["error"]) == (422, True), response.text
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_given_up(start, results):
     promote(results, "slow", work=30)
     service = start(timeout_s=0.02)

@@ -29,6 +29,7 @@ from anomalybench.bench.store.writing import finish, link, replace
 from anomalybench.core.errors import StoreError
 from anomalybench.core.files import sweep
 from anomalybench.core.job import Job
+from anomalybench.core.model_card import CARD
 from anomalybench.core.record import Record, Result, results_of
 from anomalybench.deploy import bundle, cards
 from anomalybench.deploy.bundle import Bundle
@@ -181,7 +182,7 @@ class Store:
         Raises:
             StoreError: It is damaged.
         """
-        return bundle.read(self._folder(record)) if bundle.CARD in record.files else None
+        return bundle.read(self._folder(record)) if CARD in record.files else None
 
     def put(self, outcome: Outcome) -> Record:
         """Write an outcome, replacing the job's earlier one on the same images; returns the record with its files.
@@ -216,7 +217,7 @@ class Store:
             for name in (SCORES, MAPS, bundle.WEIGHTS):
                 if name in record.files:
                     link(folder / name, aside / name)
-            if bundle.CARD in record.files:
+            if CARD in record.files:
                 card = bundle.read_card(folder)
                 bundle.write_card(aside, cards.with_measurement(card, record.measurements[0], self.scores(record)))
             return finish(aside, record, resamples)
@@ -229,7 +230,7 @@ class Store:
         """
         folder = self._folder(record)
         with self._replaced(record) as aside:
-            for name in record.files.keys() - {bundle.CARD, bundle.WEIGHTS}:
+            for name in record.files.keys() - {CARD, bundle.WEIGHTS}:
                 link(folder / name, aside / name)
             return finish(aside, record, {})
 

@@ -35,8 +35,12 @@ def unused(results: Path) -> list[Path]:
     return sorted(file for file in there if re.fullmatch(_HASH, file.stem) and file.stem not in named)
 
 
-def prune(results: Path) -> list[Path]:
-    """Remove what `unused` lists and nobody has used for an hour; returns what is gone.
+def prune(results: Path, unused_s: float = _YOUNG_S) -> list[Path]:
+    """Remove what `unused` lists and nobody has used for a while; returns what is gone.
+
+    Args:
+        results: The results folder.
+        unused_s: For how many seconds.
 
     Raises:
         StoreError: A card cannot be read.
@@ -44,7 +48,7 @@ def prune(results: Path) -> list[Path]:
     gone = []
     for file in unused(results):
         with suppress(OSError):  # what cannot be removed stays
-            if file.stat().st_mtime < time.time() - _YOUNG_S:
+            if file.stat().st_mtime < time.time() - unused_s:
                 file.unlink()
                 gone.append(file)
     sweep(results / SHARED, f"{ASIDE}*")
