@@ -15,7 +15,6 @@ from anomalybench.core.record import Record
 from anomalybench.deploy import bundle
 from anomalybench.deploy.fitted import Fitted
 from anomalybench.deploy.parity import Evidence
-from anomalybench.evaluate import map_codes
 from anomalybench.vision.images import ImageFiles, batches
 
 EXPORTS = "exports"
@@ -45,8 +44,7 @@ def evidence(record: Record, store: Store, fitted: Fitted, data: Path | None = N
     if fitted.card.fitted_on != "train":
         found = _predicted(fitted, images)
         return Evidence(images, calibration, found.scores, found.maps, source="method")
-    coded = store.maps(record)
-    return Evidence(images, calibration, scores["score"].to_numpy(), None if coded is None else map_codes.decode(coded))
+    return Evidence(images, calibration, scores["score"].to_numpy(), store.maps(record))
 
 
 class Place(NamedTuple):

@@ -126,6 +126,10 @@ def _print_parity(parity: "Parity") -> None:
     rows += [[f"calibration, {kind}", "fitted method", *_cells(one)] for kind, one in parity.derived.items()]
     console.console().print(table(columns, rows))
     console.remark("Differences are shares of the range of the job's scores, and of its maps.")
+    if parity.job.decisions:
+        console.warn(f"{parity.job.decisions} of {parity.job.images} images are judged otherwise than by the {against}")
+    else:
+        console.remark(f"All {parity.job.images} decisions are those of the {against}.")
 
 
 def _cells(found: "Difference") -> list[str]:

@@ -3,8 +3,9 @@
 Every other statement of a benchmark is about the fitted method. Whether it holds for the file that is put to work is
 shown here. The file runs on all calibration and test images of the job; its scores, maps and decisions are compared
 with those of the record, or, for a refit, which no record has measured, with those of the refitted method. A record's
-maps have 65,536 values in all, so that maps are also compared with the method's own, on some calibration images; and
-so are images of other sizes, grey and near-black ones, for which there is no record.
+maps are rounded to 65,536 values in all; what lies within that rounding is no difference. So maps are also compared
+with the method's own, on some calibration images; and so are images of other sizes, grey and near-black ones, for which
+there is no record.
 """
 
 import hashlib
@@ -22,8 +23,10 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.method import ImageArrays, Images, Prediction
 from anomalybench.deploy.model import Model
 from anomalybench.deploy.versions import system, versions
+from anomalybench.evaluate.map_codes import MapCodes
 
 PARITY, PARITY_OPENVINO = "parity.json", "parity-openvino.json"
+Maps = NDArray[np.floating[Any]]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _BATCH = 32
 _DERIVED = 8
@@ -38,7 +41,8 @@ class Difference(BaseModel):
     Attributes:
         images: How many images were compared.
         scores: Largest difference of a score, as a share of the range of the job's scores.
-        maps: Largest difference of a map's value, as a share of the range of the job's maps; None without maps.
+        maps: Largest difference of a map's value beyond the rounding of a record, as a share of the range of the job's
+            maps; None without maps.
         decisions: How many images are judged otherwise.
     """
 
@@ -93,15 +97,29 @@ class Evidence:
         images: The job's calibration images, then its test images.
         calibration: How many are calibration images.
         scores: Their scores.
-        maps: Their maps, n x side x side; None for a method without maps.
+        maps: Their maps, n x side x side, or the codes of a record; None for a method without maps.
         source: Where scores and maps come from: the job's record, or the fitted method itself.
     """
 
     images: Images
     calibration: int
     scores: NDArray[np.floating[Any]]
-    maps: NDArray[np.floating[Any]] | None = None
+    maps: Maps | MapCodes | None = None
     source: Literal["record", "method"] = "record"
+
+
+class Expected(NamedTuple):
+    """What an exported file should give for some images.
+
+    Attributes:
+        scores: n scores.
+        low: Least values of the maps, n x side x side; None without maps.
+        high: Their greatest values: the same ones, where maps are not rounded.
+    """
+
+    scores: NDArray[np.floating[Any]]
+    low: Maps | None = None
+    high: Maps | None = None
 
 
 class Scale(NamedTuple):
@@ -113,23 +131,39 @@ class Scale(NamedTuple):
     found_threshold: float
 
 
-def compare(expected: Prediction, found: Prediction, scale: Scale) -> Difference:
-    """Differences between two predictions for the same images.
+def expected(scores: NDArray[np.floating[Any]], maps: Maps | MapCodes | None) -> Expected:
+    """What an exported file should give, from scores and maps.
 
     Args:
-        expected: Of the record or the fitted method.
-        found: Of the exported file.
+        scores: n scores.
+        maps: n x side x side; or a record's codes, whose true values lie between those of the neighbouring codes.
+    """
+    if not isinstance(maps, MapCodes):
+        return Expected(scores, maps, maps)
+    values = maps.values
+    below = np.r_[-np.inf, values[:-1]].astype(np.float32)  # the lowest code stands for an unknown range
+    above = np.r_[values[1:], values[-1:]]
+    return Expected(scores, below[maps.codes], above[maps.codes])
+
+
+def compare(known: Expected, found: Prediction, scale: Scale) -> Difference:
+    """Differences of an exported file's predictions from what they should be.
+
+    Args:
+        known: Of the record or the fitted method.
+        found: Of the exported file, for the same images.
         scale: What they are measured by.
 
     Raises:
         StoreError: The exported file gives no numbers, or maps of another size.
     """
-    _check(expected, found)
-    before, after = np.asarray(expected.scores, np.float64), np.asarray(found.scores, np.float64)
+    _check("scores", known.scores, found.scores)
+    _check("maps", known.low, found.maps)
+    before, after = np.asarray(known.scores, np.float64), np.asarray(found.scores, np.float64)
     maps = None
-    if expected.maps is not None and found.maps is not None:
-        apart = np.abs(expected.maps.astype(np.float32) - found.maps.astype(np.float32))
-        maps = float(apart.max(initial=0)) / scale.maps
+    if known.low is not None and known.high is not None and found.maps is not None:
+        beyond = np.maximum(known.low - found.maps, found.maps - known.high)
+        maps = max(float(beyond.max(initial=0)), 0.0) / scale.maps
     return Difference(
         images=before.size,
         scores=float(np.abs(before - after).max(initial=0)) / scale.scores,
@@ -155,20 +189,20 @@ def prove(
         StoreError: The exported file gives no numbers, or maps of another size.
     """
     decision = exported.card.decision
-    ranges = _range(evidence.scores), 1.0 if evidence.maps is None else _range(evidence.maps)
+    ranges = _range(evidence.scores), 1.0 if evidence.maps is None else _range(_values(evidence.maps))
     before = decision.measured if evidence.source == "record" else decision.threshold
     by_record = Scale(*ranges, before, decision.threshold)
     by_method = Scale(*ranges, decision.threshold, decision.threshold)
     parts = []
     for start in range(0, len(evidence.images), _BATCH):
         some = slice(start, start + _BATCH)
-        expected = Prediction(evidence.scores[some], None if evidence.maps is None else evidence.maps[some])
-        parts.append(compare(expected, exported.predict(evidence.images[some]), by_record))
+        known = expected(evidence.scores[some], _part(evidence.maps, some))
+        parts.append(compare(known, exported.predict(evidence.images[some]), by_record))
         done(min(start + _BATCH, len(evidence.images)))
-    derived = {
-        kind: compare(fitted.predict(images), exported.predict(images), by_method)
-        for kind, images in _derived(evidence)
-    }
+    derived = {}
+    for kind, images in _derived(evidence):
+        own = fitted.predict(images)
+        derived[kind] = compare(expected(own.scores, own.maps), exported.predict(images), by_method)
     return Parity(
         engine=exported.engine, compared_with=evidence.source, record=exported.card.record,
         files={file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
@@ -177,15 +211,23 @@ def prove(
     )  # fmt: skip
 
 
-def _check(expected: Prediction, found: Prediction) -> None:
+def _check(name: str, before: NDArray[Any] | None, after: NDArray[Any] | None) -> None:
     """What the file gives must be numbers of the same shape, whatever their values."""
-    pairs = (("scores", expected.scores, found.scores), ("maps", expected.maps, found.maps))
-    for name, before, after in pairs:
-        shapes = [None if one is None else one.shape for one in (before, after)]
-        if shapes[0] != shapes[1]:
-            raise StoreError(f"the exported file gives {name} of shape {shapes[1]}, not {shapes[0]}: no faithful copy.")
-        if after is not None and not np.isfinite(after).all():
-            raise StoreError(f"the exported file gives {name} that are NaN or infinite: it is no faithful copy.")
+    shapes = [None if one is None else one.shape for one in (before, after)]
+    if shapes[0] != shapes[1]:
+        raise StoreError(f"the exported file gives {name} of shape {shapes[1]}, not {shapes[0]}: no faithful copy.")
+    if after is not None and not np.isfinite(after).all():
+        raise StoreError(f"the exported file gives {name} that are NaN or infinite: it is no faithful copy.")
+
+
+def _part(maps: Maps | MapCodes | None, some: slice) -> Maps | MapCodes | None:
+    if isinstance(maps, MapCodes):
+        return MapCodes(maps.codes[some], maps.values)
+    return None if maps is None else maps[some]
+
+
+def _values(maps: Maps | MapCodes) -> Maps:
+    return maps.values if isinstance(maps, MapCodes) else maps
 
 
 def _range(values: NDArray[np.floating[Any]]) -> float:

@@ -56,7 +56,7 @@ def test_a_job_is_exported_and_decides_as_its_record_says(cli, job, results, ima
     assert set(parity["derived"]) == {"as they are", "resized", "grey", "near-black"}
     assert all(one["scores"] < 1e-5 and one["maps"] < 1e-5 for one in parity["derived"].values())
     assert parity["versions"].keys() >= {"onnxruntime", "torch", "pillow"}
-    assert "decisions" in done.text
+    assert f"All {counts['calibration'] + counts['test']} decisions are those of the record" in done.text
 
 
 def test_the_file_gives_what_the_fitted_method_gives(cli, job, results, images):
@@ -106,6 +106,7 @@ def test_a_different_file_is_kept_where_that_is_asked_for(cli, job, results):
     assert done.exit_code == 0, done.text
     parity = json.loads((results / "exports" / folder.name / "parity.json").read_text())
     assert parity["job"]["decisions"] > 0
+    assert "judged otherwise" in done.text
 
 
 def test_methods_without_maps(cli, job, results, images):

@@ -9,30 +9,46 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.method import ImageArrays, Prediction
 from anomalybench.deploy.fitted import restored
 from anomalybench.deploy.model import Model
-from anomalybench.deploy.parity import Evidence, Parity, Scale, compare, prove
+from anomalybench.deploy.parity import Evidence, Parity, Scale, compare, expected, prove
+from anomalybench.evaluate import map_codes
 
 
 def prediction(scores, value=0.0):
     return Prediction(np.array(scores, np.float32), np.full((len(scores), 2, 2), value, np.float32))
 
 
+def known(scores, value=0.0):
+    return expected(prediction(scores).scores, prediction(scores, value).maps)
+
+
 def test_differences_are_shares_of_the_ranges_of_the_job():
-    found = compare(prediction([1, 2, 3], 5), prediction([1, 2.5, 3], 7), Scale(2.0, 8.0, 10, 10))
+    found = compare(known([1, 2, 3], 5), prediction([1, 2.5, 3], 7), Scale(2.0, 8.0, 10, 10))
     assert (found.images, found.scores, found.maps, found.decisions) == (3, 0.25, 0.25, 0)
 
 
 def test_decisions_are_compared_each_with_its_own_threshold():
     """The record's threshold is an image's own score; the file's lies a little above it."""
-    recorded, exported = prediction([1, 2, 3]), prediction([1, 2.00001, 3])
+    recorded, exported = known([1, 2, 3]), prediction([1, 2.00001, 3])
     assert compare(recorded, exported, Scale(1, 1, 2.0, 2.001)).decisions == 0
     assert compare(recorded, exported, Scale(1, 1, 2.0, 2.0)).decisions == 1
     assert compare(recorded, exported, Scale(1, 1, 0.5, 2.5)).decisions == 2
 
 
 def test_methods_without_maps():
-    found = compare(Prediction(np.ones(3)), Prediction(np.ones(3)), Scale(1, 1, 0, 0))
+    found = compare(expected(np.ones(3), None), Prediction(np.ones(3)), Scale(1, 1, 0, 0))
     assert found.maps is None
     assert found.decisions == 0
+
+
+def test_what_lies_within_the_rounding_of_a_record_is_no_difference():
+    maps = np.random.default_rng(0).normal(size=(3, 300, 300)).astype(np.float32) ** 3
+    coded = map_codes.encode(maps)
+    assert np.abs(map_codes.decode(coded) - maps).max() > 0.1
+    scores, scale = np.zeros(3), Scale(1, 1, 0, 0)
+    assert compare(expected(scores, coded), Prediction(scores, maps), scale).maps == 0
+    worse = maps.copy()
+    worse[1, 20, 30] = 100 + maps.max()
+    assert compare(expected(scores, coded), Prediction(scores, worse), scale).maps == pytest.approx(100 + maps.max() - maps[1, 20, 30], rel=0.01)
 
 
 @pytest.mark.parametrize("broken", [
@@ -41,7 +57,7 @@ def test_methods_without_maps():
 ])  # fmt: skip
 def test_what_is_no_number_or_of_another_shape_is_no_copy(broken):
     with pytest.raises(StoreError, match="no faithful copy"):
-        compare(prediction([1, 2, 3]), broken, Scale(1, 1, 0, 0))
+        compare(known([1, 2, 3]), broken, Scale(1, 1, 0, 0))
 
 
 @pytest.fixture
