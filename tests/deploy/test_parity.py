@@ -48,7 +48,8 @@ def test_what_lies_within_the_rounding_of_a_record_is_no_difference():
     assert compare(expected(scores, coded), Prediction(scores, maps), scale).maps == 0
     worse = maps.copy()
     worse[1, 20, 30] = 100 + maps.max()
-    assert compare(expected(scores, coded), Prediction(scores, worse), scale).maps == pytest.approx(100 + maps.max() - maps[1, 20, 30], rel=0.01)
+    found = compare(expected(scores, coded), Prediction(scores, worse), scale)
+    assert found.maps == pytest.approx(100 + maps.max() - maps[1, 20, 30], rel=0.01)
 
 
 @pytest.mark.parametrize("broken", [
