@@ -144,7 +144,9 @@ def _compare_on(images: list[str], a: "tuple[str, Found]", b: "tuple[str, Found]
     for remark in (*given.remarks, *(row.reason for row in rows[0] if row.verdict is None)):
         console.warn(remark)
     if not readable:
-        raise DataError("none of these images can be read; the reasons are above.")
+        raise DataError(
+            "no image is left to compare on; the reasons are above. Name images that neither model was fitted on."
+        )
     first, second = (_decisions(name, [own[i] for i in readable]) for (name, _), own in zip((a, b), rows, strict=True))
     paths = [str(given.paths[i]) for i in readable]
     if given.labels is None:
@@ -169,7 +171,7 @@ def _predicted(name: str, found: "Found", paths: "Sequence[Path]", say: "Callabl
 
     model = load_model(found.folder)
     if found.measurement is not None:
-        model.card = found.card()
+        model = model.with_card(found.card())
     rows = []
     for row in stream.predictions(model, paths):
         rows.append(row)
