@@ -201,7 +201,7 @@ def test_compare_refuses_what_says_nothing(cli, place, ids):
     cli("models", "compare", "bolt", "bolt").assert_refused("with what?")
     (place / "bad").mkdir()
     (place / "bad" / "bad.png").write_bytes(b"no image")
-    cli("models", "compare", *ids.values(), "bad").assert_refused("none of these images can be read")
+    cli("models", "compare", *ids.values(), "bad").assert_refused("no image is left to compare on")
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
