@@ -7,11 +7,11 @@ Each check raises AssertionError with the broken clause of the contract.
 """
 
 import inspect
-import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from anomalybench.core import parameters, registry
@@ -19,6 +19,7 @@ from anomalybench.core.dataset import ANOMALOUS, NORMAL, Dataset
 from anomalybench.core.errors import UsageError
 from anomalybench.core.method import Context, Images, Method, Prediction, Supervision, Train, batch_dependence
 from anomalybench.datasets.synthetic import Synthetic
+from anomalybench.deploy import bundle
 from anomalybench.evaluate.image import auroc
 from anomalybench.vision.file_checks import check_files
 from anomalybench.vision.images import ImageFiles, read_mask, read_rgb, stack
@@ -150,11 +151,11 @@ def _check_prediction(method: Method, prediction: Prediction, n: int) -> None:
 
 
 def _check_saved(cls: type[Method], name: str, fitted: Method, test: Images, prediction: Prediction) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "method.npz"
-        fitted.save(file)
-        loaded = parameters.build(cls, name, cls.smoke)
-        loaded.load(file, Context(seed=4))
+    state = fitted.state()
+    assert bundle.unfit(state) is None, f"{name}: {bundle.unfit(state)}"
+    kept = {key: values.copy(order="C") for key, values in state.items()}
+    loaded = parameters.build(cls, name, cls.smoke)
+    loaded.restore(safetensors.numpy.load(safetensors.numpy.save(kept)), Context(seed=4))
     assert np.array_equal(loaded.predict(test).scores, prediction.scores), f"{name}: a loaded method scores otherwise"
 
 

@@ -232,16 +232,6 @@ class Method(ABC):
         """Source and licence of the frozen network that it was fitted with; None without one."""
         return None
 
-    def save(self, file: Path) -> None:
-        """Write the fitted state to an .npz file."""
-        with file.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **self.state())
-
-    def load(self, file: Path, context: Context) -> None:
-        """Read what `save` wrote."""
-        with np.load(file, allow_pickle=False) as saved:
-            self.restore(dict(saved), context)
-
     @property
     def n_parameters(self) -> int:
         """Number of values in the fitted state."""
