@@ -142,10 +142,9 @@ def test_training_redraws_better_than_at_the_start(trained):
     assert trained.predict(stripes(2, 5)).maps.mean() < 0.5 * before
 
 
-def test_a_saved_one_gives_the_same(trained, tmp_path):
-    trained.save(tmp_path / "fitted.npz")
+def test_one_restored_from_its_state_gives_the_same(trained):
     loaded = parameters.build(registry.method("autoencoder"), "autoencoder", {"loss": "l2", "latent": 20})
-    loaded.load(tmp_path / "fitted.npz", Context(seed=3))
+    loaded.restore(trained.state(), Context(seed=3))
     assert np.array_equal(trained.predict([painted()]).maps, loaded.predict([painted()]).maps)
 
 
