@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from anomalybench.core.errors import UsageError
 from anomalybench.core.method import Context, Graph, Input, Method, WeightsSource
 from anomalybench.methods._judgement import Judge, Judgement
 from anomalybench.methods._memory import parse_strides
@@ -42,13 +43,17 @@ class NetworkMethod(Method, Generic[Network]):
             pretrained: Whether the weights are needed; not where saved ones are filled in afterwards.
         """
 
-    @abstractmethod
     def _judge(self, features: Features) -> Callable[[torch.Tensor], Judgement]:
-        """What `predict` does from pictures on, in operations that ONNX has; the method is on the CPU.
+        """What `predict` does from pictures on, in operations that ONNX has; the method is on the CPU. Optional.
 
         Args:
             features: The frozen features; those of a method without `frozen_` are an empty list.
+
+        Raises:
+            UsageError: There is none, with these parameters or at all; the text says why.
         """
+        name = type(self).__module__.rpartition(".")[2]
+        raise UsageError(f"{name}: has no graph, so it cannot be exported; its class does not define `_judge`.")
 
     def check(self) -> None:
         """See `Method.check`; looks at the parameters `backbone` and `strides`, where the method has them."""

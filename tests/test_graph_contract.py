@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
-import torch
+from torch import nn
 
-from anomalybench.core.method import Graph
+from anomalybench.core.errors import UsageError
+from anomalybench.core.method import Context, Graph, Prediction, Train
+from anomalybench.methods._network import NetworkMethod
 from anomalybench.methods.pixel_knn import PixelKnn
 from anomalybench.testing import check_method
 
 
-class Changed(torch.nn.Module):
+class Changed(nn.Module):
     def __init__(self, graph, change):
         super().__init__()
         self.graph, self.change = graph, change
@@ -44,6 +47,29 @@ def test_a_wrong_graph_is_named(change, words):
     Mine.change = staticmethod(change)
     with pytest.raises(AssertionError, match=words):
         check_method(Mine)
+
+
+@dataclass
+class Plain(NetworkMethod[nn.Linear]):
+    """As plugins were written before there were graphs."""
+
+    size: int = 8
+
+    def _build(self, context, *, pretrained):
+        self.network_ = nn.Linear(1, 1)
+
+    def fit(self, train, context):
+        self._build(context, pretrained=True)
+
+    def predict(self, images):
+        return Prediction(np.zeros(len(images)))
+
+
+def test_a_method_with_a_network_need_not_have_a_graph():
+    method = Plain()
+    method.fit(Train([]), Context())
+    with pytest.raises(UsageError, match=r"^test_graph_contract: has no graph"):
+        method.graph()
 
 
 def test_a_graph_for_pictures_of_another_side_is_refused():
