@@ -16,16 +16,22 @@ from anomalybench.bench.request import options as request_options
 
 if TYPE_CHECKING:
     from anomalybench.core.dataset import Dataset, Item
-    from anomalybench.core.method import Context, Graph, Images, Method, Prediction, Train
+    from anomalybench.core.method import Context, Graph, Images, Input, Method, Prediction, Train, WeightsSource
     from anomalybench.deploy.loading import load_model
     from anomalybench.report.leaderboard import Tables
 
 __version__ = "0.2.0.dev0"
-__all__ = ["Context", "Dataset", "Graph", "Images", "Item", "Method", "Prediction", "Train", "load_model", "run"]
+__all__ = [
+    "Context", "Dataset", "Graph", "Images", "Input", "Item", "Method", "Prediction", "Train", "WeightsSource",
+    "load_model", "run",
+]  # fmt: skip
 
 _HOMES = {
     **dict.fromkeys(("Dataset", "Item"), "anomalybench.core.dataset"),
-    **dict.fromkeys(("Context", "Graph", "Images", "Method", "Prediction", "Train"), "anomalybench.core.method"),
+    **dict.fromkeys(
+        ("Context", "Graph", "Images", "Input", "Method", "Prediction", "Train", "WeightsSource"),
+        "anomalybench.core.method",
+    ),
     "load_model": "anomalybench.deploy.loading",
 }
 

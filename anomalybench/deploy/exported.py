@@ -19,6 +19,7 @@ CARD_KEY = "card"
 """Where a file's metadata keep the whole card, as JSON."""
 IMAGE, SCORE, MAP = "image", "score", "map"
 """Names of the graph's input and outputs."""
+_PRIVATE = ("command", "host")
 Run = Callable[[NDArray[np.uint8]], Sequence[NDArray[Any]]]
 """From images n x h x w x 3 to scores n, and maps n x side x side where there are any."""
 
@@ -61,6 +62,12 @@ def metadata(card: ModelCard, side: int, created: str) -> Mapping[str, str]:
         "licence": "none" if weights is None else weights.licence,
         "fitted": card.environment.get("date", ""),
         "created": created,
-        CARD_KEY: card.model_dump_json(),
+        CARD_KEY: _public(card).model_dump_json(),
     }
     return {key: value for key, value in about.items() if value}
+
+
+def _public(card: ModelCard) -> ModelCard:
+    """The card without the name of the machine and the command, whose paths are nobody else's affair."""
+    known = {name: value for name, value in card.environment.items() if name not in _PRIVATE}
+    return card.model_copy(update={"environment": known})
