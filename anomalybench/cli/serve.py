@@ -42,7 +42,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
     split: SplitOption = None,
-    workers: Workers = 1,
+    workers: Workers = 2,
     queue: Queue = 128,
     max_megapixels: Megapixels = 50.0,
     max_body_mb: Body = 64.0,

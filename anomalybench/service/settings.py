@@ -36,7 +36,7 @@ class Settings:
     results: Path
     log: Path | None = None
     splits: Mapping[str, Split] = field(default_factory=dict)
-    workers: int = 1
+    workers: int = 2
     queue: int = 128
     max_megapixels: float = 50.0
     max_body_mb: float = 64.0
