@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anomalybench.report.model_comparison import Decisions, Labelled
 
 _MOST = 20
+_REFITTED = " *"
 _FIGURES = (6, 7)
 """Cells of a row that hold a number and its interval."""
 
@@ -36,7 +37,8 @@ def listed(name: str, version: int, folder: Path, *, current: bool) -> list[str]
         return [*start, "damaged", "", "", "", "", "", *end]
     job, date = card.job, card.environment.get("date", "")[:10]
     figures = [_figure(card, metric) for metric in ("auroc", "balanced_accuracy")]
-    return [*start, job.method.name, f"{job.dataset.name}/{job.category}", f"{card.decision.threshold:.4g}", *figures,
+    method = job.method.name + (_REFITTED if card.fitted_on == "train+test" else "")
+    return [*start, method, f"{job.dataset.name}/{job.category}", f"{card.decision.threshold:.4g}", *figures,
             date, *end]  # fmt: skip
 
 
@@ -54,6 +56,8 @@ def print_models(rows: Sequence[Sequence[str]]) -> None:
     beside = terminal.fitting(columns, rows, terminal.console().width) == every
     _show(columns, rows if beside else under)
     console.remark("ROC AUC and balanced accuracy of the test part, with 95 % intervals.")
+    if any(row[3].endswith(_REFITTED) for row in rows):
+        console.remark(f"{_REFITTED.strip()} Fitted again on all data; the figures are those of the earlier fit.")
 
 
 def print_labelled(a: "Decisions", b: "Decisions", found: "Labelled") -> None:
