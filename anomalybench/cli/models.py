@@ -174,7 +174,7 @@ def _predicted(name: str, found: "Found", paths: "Sequence[Path]", say: "Callabl
         model = model.with_card(found.card())
     rows = []
     for row in stream.predictions(model, paths):
-        rows.append(row)
+        rows.append(row.without_pixels())
         say(f"{name}: {len(rows)} of {len(paths)} images")
     return rows
 

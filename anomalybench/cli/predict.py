@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,17 +69,8 @@ def predict(
     Files that are no images become rows with their reason, the rest goes on. Exit code 0: all were read, 1: some could
     not be, 2: bad input, named, 3: an image is anomalous (with --fail-on-anomaly alone).
     """
-    with console.status() as say:
-        say("loading the model")
-        from anomalybench.bench.models import look_up
-        from anomalybench.deploy.loading import load_model
-
-        found = look_up(model, results)
-        fitted = load_model(found.folder, engine, device)
-        if found.measurement is not None:
-            fitted = fitted.with_card(found.card())
-    if not fitted.card.decision.fitted:
-        console.warn("the threshold is a fixed one, which was never fitted to images")
+    fitted = _loaded(model, results, engine, device)
+    _check_pictures(fitted.card, images, maps, overlays)
     tally = _Tally()
     try:
         with _interruptible(), _output(out, go_on=watch) as write:
@@ -91,11 +82,29 @@ def predict(
         console.error("", f"Stopped after {tally.n} images, whose rows are written.")
         if not watch:
             sys.exit(130)
-    _report(fitted.card, tally, [place for place in (out, maps, overlays) if place is not None])
+    _report(fitted.card, tally)
+    if out is not None:
+        console.print_files([place for place in (out, maps, overlays) if place is not None])
     if fail_on_anomaly and tally.anomalous:
         sys.exit(_FOUND_ANOMALY)
     if tally.reasons:
         sys.exit(1)
+
+
+def _loaded(name: str, results: Path, engine: str | None, device: str) -> "Model":
+    """The model that is meant."""
+    with console.status() as say:
+        say("loading the model")
+        from anomalybench.bench.models import look_up
+        from anomalybench.deploy.loading import load_model
+
+        found = look_up(name, results)
+        fitted = load_model(found.folder, engine, device)
+        if found.measurement is not None:
+            fitted = fitted.with_card(found.card())
+    if not fitted.card.decision.fitted:
+        console.warn("the threshold is a fixed one, which was never fitted to images")
+    return fitted
 
 
 def fit(
@@ -150,7 +159,7 @@ class _Tally:
             self.reasons.append(row.reason)
         else:
             self.anomalous += row.verdict.anomalous
-            self.recent.append(row)
+            self.recent.append(row.without_pixels())
 
 
 @contextmanager
@@ -166,11 +175,17 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _output(out: Path | None, *, go_on: bool) -> "Iterator[Callable[[Predicted], None]]":
     """Where rows go."""
+    from anomalybench.core.errors import printable
     from anomalybench.deploy.predictions_file import PredictionsFile, RowWriter
 
     if out is None:
         rows = RowWriter(sys.stdout, ".csv")
-        yield rows.write
+
+        def write(row: "Predicted") -> None:
+            rows.write(replace(row, path=Path(printable(row.path))) if sys.stdout.isatty() else row)
+            sys.stdout.flush()
+
+        yield write
         return
     with PredictionsFile(out, go_on=go_on) as file:
         yield file.write
@@ -181,10 +196,11 @@ def _listed(fitted: "Model", images: list[str], *, shown: bool) -> "Iterator[tup
     from anomalybench.deploy import image_list, stream
 
     files = list(image_list.listed(images, sys.stdin))
-    top = os.path.commonpath([file.absolute().parent for file in files]) if files else "."
+    places = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100, without `..`, but with links as they are
+    top = os.path.commonpath([place.parent for place in places]) if places else "."
     rows = stream.predictions(fitted, files)
-    for row in console.bar(rows, len(files), "images") if shown else rows:
-        yield row, row.path.absolute().relative_to(top)
+    for row, place in zip(console.bar(rows, len(files), "images") if shown else rows, places, strict=True):
+        yield row, place.relative_to(top)
 
 
 def _watched(fitted: "Model", images: list[str], out: Path | None) -> "Iterator[tuple[Predicted, Path]]":
@@ -199,6 +215,23 @@ def _watched(fitted: "Model", images: list[str], out: Path | None) -> "Iterator[
             yield row, file.relative_to(images[0])
 
 
+def _check_pictures(card: "ModelCard", images: list[str], maps: Path | None, overlays: Path | None) -> None:
+    """Find out before the first image what would go wrong with maps and overlays."""
+    from anomalybench.core.errors import UsageError
+
+    for option, target in (("--maps", maps), ("--overlays", overlays)):
+        if target is None:
+            continue
+        if card.maps is None:
+            raise UsageError(f"{option}: {card.job.method.name} cannot locate; it has no maps. Leave it out.")
+        for name in images:
+            if Path(name).is_dir() and target.resolve().is_relative_to(Path(name).resolve()):
+                raise UsageError(
+                    f"{option} {target}: lies in the folder of the images, so that its pictures would be taken for "
+                    "images. Name a folder elsewhere."
+                )
+
+
 def _write_pictures(row: "Predicted", name: Path, maps: Path | None, overlays: Path | None) -> None:
     """Raw map and overlay of an image, named after it."""
     if row.verdict is None or (maps is None and overlays is None):
@@ -211,7 +244,7 @@ def _write_pictures(row: "Predicted", name: Path, maps: Path | None, overlays: P
         pictures.write_overlay(row.verdict, overlays / name)
 
 
-def _report(card: "ModelCard", tally: _Tally, written: list[Path]) -> None:
+def _report(card: "ModelCard", tally: _Tally) -> None:
     from anomalybench.deploy import drift
     from anomalybench.evaluate.statistics import STATISTICS
 
@@ -227,5 +260,3 @@ def _report(card: "ModelCard", tally: _Tally, written: list[Path]) -> None:
         found = drift.report(card, scores, statistics)
         for sentence in found.sentences if found.level != "none" else ():
             console.warn(sentence)
-    if written:
-        console.print_files(written)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anomalybench.core.errors import DataError, UsageError, printable
 from anomalybench.datasets._files import images_below
+from anomalybench.deploy.stream import path_text
 
 STDIN = "-"
 _POLL_S = 0.5
@@ -55,7 +56,7 @@ def watched(folder: Path, known: Iterable[str] = (), idle: Callable[[], None] = 
 
     Args:
         folder: Where to look, in its folders, too.
-        known: Paths that are done already.
+        known: Paths that are done already, as tables have them.
         idle: Called before each wait.
 
     Raises:
@@ -66,14 +67,14 @@ def watched(folder: Path, known: Iterable[str] = (), idle: Callable[[], None] = 
     done, sizes = set(known), dict[Path, int]()
     while True:
         for file in images_below(folder):
-            if str(file) in done:
+            if path_text(file) in done:
                 continue
             try:
                 size = file.stat().st_size
             except FileNotFoundError:
                 continue
             if sizes.get(file) == size and size:
-                done.add(str(file))
+                done.add(path_text(file))
                 del sizes[file]
                 yield file
             else:

@@ -42,7 +42,7 @@ class PredictionsFile:
             self._stream: IO[str] | None = None
             if self.kind != ".parquet":
                 new = not file.exists() or not file.stat().st_size
-                self._stream = file.open("a", encoding="utf-8", errors="backslashreplace", newline="")
+                self._stream = file.open("a", encoding="utf-8", newline="")
                 self._writer = RowWriter(self._stream, self.kind, header=new)
 
     def write(self, one: Predicted) -> None:
@@ -137,9 +137,8 @@ def _write_parquet(file: Path, rows: Iterable[dict[str, Any]]) -> None:
     kinds: dict[str, Any] = {"path": pa.string(), "verdict": pa.string(), "reason": pa.string()}
     kinds["boxes"] = pa.list_(pa.list_(pa.int64()))
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS])
-    safe = [row | {"path": printable(row["path"])} for row in rows]
     with write_aside(file) as aside:
-        pq.write_table(pa.Table.from_pylist(safe, schema), aside)
+        pq.write_table(pa.Table.from_pylist(list(rows), schema), aside)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ The next images are decoded while a batch is computed. Nothing is kept in memory
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Predicted:
         """One cell for each of `COLUMNS`; boxes are lists of top, left, bottom and right."""
         one = self.verdict
         cells: dict[str, Any] = {
-            "path": str(self.path),
+            "path": path_text(self.path),
             "score": None if one is None else one.score,
             "threshold": None if one is None else one.threshold,
             "verdict": UNREADABLE if one is None else one.verdict,
@@ -56,6 +56,16 @@ class Predicted:
             "reason": self.reason or None,
         }
         return cells | {name: self.statistics.get(name) for name in STATISTICS}
+
+    def without_pixels(self) -> "Predicted":
+        """The same without image and map, of which many would fill the memory."""
+        kept = self.verdict and replace(self.verdict, image=None, map=None)
+        return replace(self, verdict=kept)
+
+
+def path_text(path: Path) -> str:
+    """A path as tables have it: what UTF-8 lacks, as in a file name in another code, is written with a backslash."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def predictions(model: Model, files: Iterable[Path]) -> Iterator[Predicted]:

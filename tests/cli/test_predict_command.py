@@ -88,6 +88,25 @@ def test_maps_and_overlays_are_named_after_their_images(bolt, cli, new, tmp_path
     assert len(predictions_file.read(out)) == 3
 
 
+def test_pictures_stay_below_their_folder_wherever_the_images_are(bolt, cli, new, tmp_path, monkeypatch):
+    (tmp_path / "line").mkdir()
+    monkeypatch.chdir(tmp_path / "line")
+    (tmp_path / "line" / "b.png").write_bytes((new / "bad.png").read_bytes())
+    done = cli("predict", "bolt", "../new/good.png", "b.png", "--overlays", tmp_path / "o", "--results", bolt)
+    assert done.exit_code == 0, done.text
+    written = sorted(str(file.relative_to(tmp_path / "o")) for file in (tmp_path / "o").rglob("*.png"))
+    assert written == ["line/b.png.png", "new/good.png.png"]
+    assert len(table(done.stdout)) == 2
+    assert "written" not in done.stdout
+
+
+def test_a_method_without_maps_says_so_before_the_first_image(ran, cli, new, tmp_path):
+    (job,) = [r.id for r in Store(ran).records() if r.job.category == "bolt" and r.job.method.name == "brightness"]
+    out = tmp_path / "t.csv"
+    cli("predict", job, new, "--out", out, "--maps", tmp_path / "m", "--results", ran).assert_refused("cannot locate")
+    assert not out.exists()
+
+
 def test_images_in_memory_are_judged_as_files_are(bolt, new):
     model = anomalybench.load_model(bolt / "models" / "bolt" / "1")
     with Image.open(new / "bad.png") as picture:
@@ -111,6 +130,7 @@ def test_images_in_memory_are_judged_as_files_are(bolt, new):
         (["bolt", "NEW", "--engine", "onnx"], ["export"]),
         (["bolt", "NEW", "--watch", "--out", "OUT.parquet"], ["cannot grow"]),
         (["bolt", "NEW/good.png", "--watch"], ["follows a folder"]),
+        (["bolt", "NEW", "--overlays", "NEW/overlays"], ["lies in the folder of the images"]),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(bolt, cli, new, tmp_path, words, said):
