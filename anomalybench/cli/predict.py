@@ -129,7 +129,7 @@ def fit(
         say("reading images")
         from anomalybench.bench import winner
 
-        chosen = winner.fitted_job(job, results, places.data(data))
+        chosen = winner.fitted_job(job, results, data)
         target = winner.Target(results, as_, out)
         target.check()
         bundle = chosen.refit(device, lambda done, total: say(f"{chosen.record.job}: {done} of {total}"))
