@@ -21,6 +21,7 @@ import numpy as np
 from anomalybench.core.errors import AnomalyBenchError, StoreError, UsageError, described
 from anomalybench.core.method import ImageArrays
 from anomalybench.core.model_card import CARD
+from anomalybench.core.places import command
 from anomalybench.deploy import onnx_model
 from anomalybench.deploy.model import ONNX, Model
 from anomalybench.deploy.promoted import Promoted
@@ -157,10 +158,10 @@ class Serving:
             UsageError: A split names what is not there.
         """
         if not self.models:
-            raise StoreError(
-                f"{self._settings.results}: no model is promoted. Promote one, and export it: "
-                "anomalybench models promote JOB --as NAME, then anomalybench export NAME."
-            )
+            results = self._settings.results
+            promote = command("models", "promote", "JOB", "--as", "NAME", results=results)
+            export = command("export", "NAME", results=results)
+            raise StoreError(f"{results}: no model is promoted. Promote one, and export it: {promote}, then {export}")
         if not any(one.main for one in self.models.values()):
             pending = (text for one in self.models.values() for text in one.pending)
             raise StoreError(f"no model can be served. {' '.join(pending)}")
@@ -248,7 +249,8 @@ class Serving:
         if not folder.is_dir():
             return f"there is no version {version}"
         if not (folder / ONNX).is_file():
-            return f"version {version} is not exported: anomalybench export {name}"
+            how = command("export", f"{name}/{version}", results=self._settings.results)
+            return f"version {version} is not exported: {how}"
         try:
             model = onnx_model.load(folder / ONNX, self._threads)
             side = model.card.input.side or _SIDE

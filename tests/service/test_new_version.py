@@ -1,5 +1,6 @@
 """A newly promoted version takes over while requests run; what cannot be served never takes a working one's place."""
 
+import shlex
 import threading
 import time
 
@@ -54,7 +55,8 @@ def test_a_version_that_is_not_exported_waits_and_says_so(start, results):
     promote(results, exported=False)
     ready = wait_for(lambda: (r := service.get("/health/ready").json())["pending"] and r)
     assert (ready["status"], ready["models"]) == ("degraded", {"pill": [1]})
-    assert "version 2 is not exported: anomalybench export pill" in ready["pending"][0]
+    how = shlex.join(["anomalybench", "export", "pill/2", "--results", str(results)])
+    assert f"version 2 is not exported: {how};" in ready["pending"][0]
     assert "version 1 answers instead" in ready["pending"][0]
     assert version(service) == 1
     write_onnx(results / "models" / "pill" / "2" / ONNX, card())
