@@ -210,8 +210,8 @@ class Serving:
                 answers: Loaded | None = found
             else:
                 kept = before.answering(arm.selector)
-                able = kept is not None and kept.version in there and kept.version in (*way, wanted)
-                answers = kept if able else self._newest(name, way) or kept
+                stays = kept and kept.version in there and kept.version in (*way, wanted)
+                answers = self._newest(name, [kept.version] if kept and stays else way) or kept
                 pending.append(_pending(name, arm.selector, wanted, found, _instead(answers, wanted, way)))
             if answers:
                 versions[answers.version] = answers

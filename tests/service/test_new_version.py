@@ -146,6 +146,8 @@ def test_a_promotion_brings_back_no_version_that_a_rollback_has_left(start, resu
     assert version(service) == 1
     assert "version 1 answers instead" in pending(service)
     assert version(start()) == 1  # and the same after a restart
+    write_onnx(results / "models" / "pill" / "1" / ONNX, card(), offset=5.0)
+    wait_for(lambda: service.predict(60).json()[0]["score"] == 65.0)  # what answers instead is loaded again, too
     export(results, 3)
     wait_for(lambda: version(service) == 3)
 
