@@ -40,7 +40,8 @@ def list_(results: ResultsOption = RESULTS) -> None:
             for number in promoted.versions(name)
         ]
     if not rows:
-        console.remark(f"{promoted.root} holds none. Promote one: anomalybench models promote JOB --as NAME")
+        how = places.command("models", "promote", "JOB", "--as", "NAME", results=results)
+        console.remark(f"{promoted.root} holds none. Promote one: {how}")
         return
     model_tables.print_models(rows)
 

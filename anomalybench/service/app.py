@@ -28,7 +28,7 @@ from anomalybench.service.schemas import (
     Refusal,
     body_of,
 )
-from anomalybench.service.uploads import FORM, check_type, read_body, read_form
+from anomalybench.service.uploads import FORM, Bounds, check_type, read_body, read_form
 from anomalybench.service.v2 import JSON, V2, Name
 from anomalybench.service.web import (
     CONTENT_TYPE_LATEST,
@@ -45,7 +45,7 @@ from anomalybench.service.web import (
 )
 
 _ANSWERS = TypeAdapter(list[Answer])
-_FEEDBACK_BYTES = 20_000
+_FEEDBACK = Bounds(20_000, "Send a shorter note.")
 _STATUSES = {
     400: "The request is damaged.",
     401: "The key is missing or wrong.",
@@ -137,7 +137,7 @@ class Routes:
         served = engine.served(name)
         check_type(request, FORM)
         with engine.budget.reserved() as reserved:
-            body = await read_body(request, settings.max_body, reserved, settings.timeout_s)
+            body = await read_body(request, Bounds(settings.max_body), reserved, settings.timeout_s)
             with engine.admitted():
                 kind = request.headers["content-type"]
                 form = await engine.aside(lambda: read_form(body, kind, settings.max_images))
@@ -149,7 +149,7 @@ class Routes:
         """Keep what an operator found; the answer is sent once it is on the disk. The latest of a decision counts."""
         check_type(request, JSON)
         with self._engine.budget.reserved() as reserved:
-            body = await read_body(request, _FEEDBACK_BYTES, reserved, self._engine.settings.timeout_s)
+            body = await read_body(request, _FEEDBACK, reserved, self._engine.settings.timeout_s)
         try:
             given = Feedback.model_validate_json(body)
         except ValidationError as error:

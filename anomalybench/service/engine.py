@@ -10,9 +10,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -179,8 +179,13 @@ class Engine:
         return await self._decided([partial(self._array, pixels, part, loaded) for pixels in arrays])
 
     async def aside(self, function: Callable[[], T]) -> T:
-        """Call a function in a worker thread, so that other requests go on."""
-        return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
+        """Call a function in a worker thread, so that other requests go on.
+
+        Raises:
+            RefusedError: It takes too long.
+        """
+        async with self._in_time():
+            return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
 
     async def feedback(self, row: FeedbackRow) -> None:
         """Keep feedback; it is on the disk when this returns.
@@ -196,15 +201,20 @@ class Engine:
         self.metrics.feedback.labels(row.verdict).inc()
 
     async def _decided(self, jobs: Sequence[Callable[[], Examined]]) -> "Decided":
+        async with self._in_time():
+            examined = await self._in_pool(jobs)
+            outcome = await asyncio.wrap_future(self.log.decisions([one.row for one in examined]))
+        self._count(examined, logged=outcome == "kept")
+        return Decided(examined, outcome == "kept")
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                examined = await self._in_pool(jobs)
-                outcome = await asyncio.wrap_future(self.log.decisions([one.row for one in examined]))
+                yield
         except TimeoutError:
             text = f"no answer within {self.settings.timeout_s:g} s. Send fewer or smaller images, or try again."
             raise RefusedError(504, text, "timeout") from None
-        self._count(examined, logged=outcome == "kept")
-        return Decided(examined, outcome == "kept")
 
     async def _in_pool(self, jobs: Sequence[Callable[[], Examined]]) -> list[Examined]:
         loop = asyncio.get_running_loop()

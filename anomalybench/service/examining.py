@@ -99,9 +99,9 @@ def examine(pixels: NDArray[np.uint8], origin: Origin, loaded: Loaded, slots: th
     """
     with slots:
         verdict = loaded.model.verdicts(ImageArrays([pixels]))[0]
+        statistics = image_statistics(pixels)
     if not np.isfinite(verdict.score):
         raise RefusedError(500, f"{loaded.name} version {loaded.version} gave {verdict.score} as score.", "no_score")
-    statistics = image_statistics(pixels)
     row = Row(
         id=uuid.uuid4().hex,
         time=now(),

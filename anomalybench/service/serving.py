@@ -4,13 +4,15 @@ A thread looks at the results folder about once a second. A version is loaded as
 request; then the table of models is replaced as a whole. A request keeps the model that it was given, so none is
 dropped or answered half by one and half by another.
 
-A version that is promoted but not exported, or damaged, never takes a working one's place: the newest exported version
-before it is served, and `pending` says why.
+A version that is promoted but not exported, or damaged, never takes a working one's place, and `pending` says why. What
+answers instead is what answered before, or else the newest version that rollbacks would return to. A version that a
+rollback has left, because it was bad, comes back by no later promotion; it goes on only where it answered at the time
+of the rollback and nothing else can.
 """
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import numpy as np
 from anomalybench.core.errors import AnomalyBenchError, StoreError, UsageError, described
 from anomalybench.core.method import ImageArrays
 from anomalybench.core.model_card import CARD
+from anomalybench.core.places import command
 from anomalybench.deploy import onnx_model
 from anomalybench.deploy.model import ONNX, Model
 from anomalybench.deploy.promoted import Promoted
@@ -90,6 +93,11 @@ class Served:
         known = [(share.version, share.percent) for share in self.shares if share.version is not None]
         return self.versions[pick(known, place)] if known else None
 
+    def answering(self, selector: Selector) -> Loaded | None:
+        """Who answers the share of a selector; None where nothing does."""
+        versions = (share.version for share in self.shares if share.selector == selector)
+        return next((self.versions[version] for version in versions if version is not None), None)
+
     @property
     def main(self) -> Loaded | None:
         """The version that answers as the current one, or else the first of the split."""
@@ -150,10 +158,10 @@ class Serving:
             UsageError: A split names what is not there.
         """
         if not self.models:
-            raise StoreError(
-                f"{self._settings.results}: no model is promoted. Promote one, and export it: "
-                "anomalybench models promote JOB --as NAME, then anomalybench export NAME."
-            )
+            results = self._settings.results
+            promote = command("models", "promote", "JOB", "--as", "NAME", results=results)
+            export = command("export", "NAME", results=results)
+            raise StoreError(f"{results}: no model is promoted. Promote one, and export it: {promote}, then {export}")
         if not any(one.main for one in self.models.values()):
             pending = (text for one in self.models.values() for text in one.pending)
             raise StoreError(f"no model can be served. {' '.join(pending)}")
@@ -193,14 +201,18 @@ class Serving:
 
     def _resolved(self, name: str, current: int, there: tuple[int, ...], before: Served) -> Served:
         shares, pending, versions = [], [], {}
+        history = self._promoted.history(name)
+        way = [*(history.earlier() if history else ()), current]
         for arm in self._settings.splits.get(name, EVERYTHING).arms:
             wanted = self._version(name, arm.selector)
             found = None if wanted is None else self._load(name, wanted)
             if isinstance(found, Loaded):
                 answers: Loaded | None = found
             else:
-                answers = self._instead(name, current if wanted is None else wanted, there, before)
-                pending.append(_pending(name, arm.selector, wanted, found, answers))
+                kept = before.answering(arm.selector)
+                stays = kept and kept.version in there and kept.version in (*way, wanted)
+                answers = self._newest(name, [kept.version] if kept and stays else way) or kept
+                pending.append(_pending(name, arm.selector, wanted, found, _instead(answers, wanted, way)))
             if answers:
                 versions[answers.version] = answers
             shares.append(Share(arm.selector, arm.percent, answers.version if answers else None))
@@ -215,13 +227,10 @@ class Serving:
         history, there = self._promoted.history(name), self._promoted.versions(name)
         return next((one for one in reversed(history.earlier() if history else []) if one in there), None)
 
-    def _instead(self, name: str, wanted: int, there: tuple[int, ...], before: Served) -> Loaded | None:
-        """The newest version before the wanted one that can be loaded; else what was served before."""
-        for version in sorted((one for one in there if one <= wanted), reverse=True):
-            found = self._load(name, version)
-            if isinstance(found, Loaded):
-                return found
-        return before.main
+    def _newest(self, name: str, way: Sequence[int]) -> Loaded | None:
+        """The last of these versions that can be loaded."""
+        loaded = (self._load(name, version) for version in reversed(way))
+        return next((one for one in loaded if isinstance(one, Loaded)), None)
 
     def _load(self, name: str, version: int) -> Loaded | str:
         """A version, or why it cannot be loaded; a folder that has not changed is not read again."""
@@ -240,7 +249,8 @@ class Serving:
         if not folder.is_dir():
             return f"there is no version {version}"
         if not (folder / ONNX).is_file():
-            return f"version {version} is not exported: anomalybench export {name}"
+            how = command("export", f"{name}/{version}", results=self._settings.results)
+            return f"version {version} is not exported: {how}"
         try:
             model = onnx_model.load(folder / ONNX, self._threads)
             side = model.card.input.side or _SIDE
@@ -267,8 +277,16 @@ def _stamp(folder: Path) -> Stamp:
     return tuple(found)
 
 
-def _pending(name: str, selector: Selector, wanted: int | None, reason: str | Loaded | None, now: Loaded | None) -> str:
+def _pending(name: str, selector: Selector, wanted: int | None, reason: str | Loaded | None, instead: str) -> str:
     why = "no version was current before" if wanted is None else str(reason)
     role = f"({selector}) " if isinstance(selector, str) else ""
-    instead = f"version {now.version} answers instead" if now else "nothing answers"
     return f"{name} {role}: {why}; {instead}.".replace(" :", ":")
+
+
+def _instead(answers: Loaded | None, wanted: int | None, way: Sequence[int]) -> str:
+    if answers is None:
+        return "nothing answers"
+    if answers.version == wanted:
+        return "it answers as it was loaded before"
+    left = "" if answers.version in way else ", though a rollback has left it, since no other can"
+    return f"version {answers.version} answers instead{left}"

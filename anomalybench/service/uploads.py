@@ -45,6 +45,20 @@ class Form(NamedTuple):
     part: str | None
 
 
+class Bounds(NamedTuple):
+    """What the body of a request may be.
+
+    Attributes:
+        most: Greatest length in bytes.
+        advice: What to do where it is longer.
+        weight: Bytes of memory that are reserved for each byte of it.
+    """
+
+    most: int
+    advice: str = "Send fewer or smaller images (--max-body-mb)."
+    weight: int = 1
+
+
 class Budget:
     """Bytes of requests that may be in memory at the same time.
 
@@ -84,23 +98,20 @@ class _Reserved:
         self.n += n
 
 
-async def read_body(request: Request, most: int, reserved: _Reserved, timeout_s: float) -> bytes:
+async def read_body(request: Request, bounds: Bounds, reserved: _Reserved, timeout_s: float) -> bytes:
     """The body of a request.
 
     Args:
         request: Whose.
-        most: Greatest length in bytes.
+        bounds: What it may be.
         reserved: Where its memory is taken from.
         timeout_s: How long it may take to arrive.
 
     Raises:
         RefusedError: It is too large, or does not arrive in time or at all.
     """
-    too_large = RefusedError(
-        413,
-        f"the request has more than {most / 1e6:g} MB. Send fewer or smaller images (--max-body).",
-        "body_too_large",
-    )
+    most = bounds.most
+    too_large = RefusedError(413, f"the request has more than {most / 1e6:g} MB. {bounds.advice}", "body_too_large")
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and (len(announced) > 18 or int(announced) > most):
         raise too_large
@@ -114,7 +125,7 @@ async def read_body(request: Request, most: int, reserved: _Reserved, timeout_s:
                 chunk = message.get("body", b"")
                 if len(body) + len(chunk) > most:
                     raise too_large
-                reserved.take(len(chunk))
+                reserved.take(len(chunk) * bounds.weight)
                 body += chunk
                 if not message.get("more_body", False):
                     return bytes(body)

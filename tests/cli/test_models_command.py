@@ -95,7 +95,10 @@ def test_rollback(cli, ids):
 
 
 def test_list(cli, place, ids):
-    assert "holds none. Promote one: anomalybench models promote JOB --as NAME" in cli("models", "list").text
+    said = "holds none. Promote one: anomalybench models promote JOB --as NAME"
+    assert cli("models", "list").stdout.strip().endswith(said)
+    shutil.copytree("results", "my results")
+    assert f"{said} --results 'my results'" in cli("models", "list", "--results", "my results").text
     for method in ("pixel_knn", "brightness"):
         cli("models", "promote", ids[method], "--as", "bolt")
     Path("results/models/bolt/2/model.onnx").write_bytes(b"")

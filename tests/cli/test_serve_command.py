@@ -6,6 +6,9 @@ import sys
 import pytest
 from made_served import promote
 
+from anomalybench.bench import proof
+from anomalybench.deploy.promoted import Promoted
+
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
 
@@ -31,14 +34,24 @@ def test_without_a_promoted_model_it_says_how_to_promote_one(cli, tmp_path):
     for folder in ("none", "results"):
         (tmp_path / "results" / "models" / "empty").mkdir(parents=True, exist_ok=True)
         refused = cli("serve", "--results", tmp_path / folder, "--port", 0)
-        refused.assert_refused("no model is promoted", "anomalybench models promote")
+        where = f"--results {tmp_path / folder}"
+        refused.assert_refused(
+            "no model is promoted", f"anomalybench models promote JOB --as NAME {where}",
+            f"anomalybench export NAME {where}",
+        )  # fmt: skip
     assert not (tmp_path / "none").exists()
 
 
 def test_a_model_that_is_not_exported_is_named(cli, tmp_path):
-    promote(tmp_path / "other", "nut", exported=False)
-    refused = cli("serve", "--results", tmp_path / "other", "--port", 0)
-    refused.assert_refused("no model can be served", "version 1 is not exported: anomalybench export nut")
+    results = tmp_path / "other"
+    for _ in range(2):
+        promote(results, "nut", exported=False)
+    Promoted(results).rollback("nut")
+    refused = cli("serve", "--results", results, "--port", 0)
+    refused.assert_refused(
+        "no model can be served", f"version 1 is not exported: anomalybench export nut/1 --results {results}"
+    )
+    assert proof.place("nut/1", results).exports == results / "models" / "nut" / "1"  # where serve looks
 
 
 def test_a_port_in_use_is_named(cli, results):

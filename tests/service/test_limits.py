@@ -9,6 +9,9 @@ import pytest
 from made_served import encoded, pixels, png, promote
 from PIL import Image
 
+from anomalybench.evaluate.statistics import image_statistics
+from anomalybench.service import examining
+
 KEY = "correct horse battery"
 
 
@@ -163,3 +166,20 @@ def test_odd_sizes_are_judged(service, size):
     files = {"image": ("x.png", encoded(Image.fromarray(pixels(200, *size)), "PNG"))}
     (answer,) = service.post("/models/pill/predict", files=files).json()
     assert answer["score"] == pytest.approx(200, rel=1e-4)
+
+
+def test_statistics_are_computed_within_the_number_of_workers(start, monkeypatch):
+    at_work, most, lock = [], [], threading.Lock()
+
+    def watched(image):
+        with lock:
+            at_work.append(image)
+            most.append(len(at_work))
+        time.sleep(0.05)
+        with lock:
+            at_work.pop()
+        return image_statistics(image)
+
+    monkeypatch.setattr(examining, "image_statistics", watched)
+    assert start(workers=1).predict(*range(8)).status_code == 200
+    assert (len(most), max(most)) == (8, 1)

@@ -1,11 +1,13 @@
 """A newly promoted version takes over while requests run; what cannot be served never takes a working one's place."""
 
+import shlex
 import threading
 import time
 
 import pytest
 from made_served import card, promote, write_onnx
 
+from anomalybench.core.errors import StoreError
 from anomalybench.deploy.model import ONNX
 from anomalybench.deploy.promoted import Promoted
 from anomalybench.service.traffic import read_splits
@@ -53,7 +55,8 @@ def test_a_version_that_is_not_exported_waits_and_says_so(start, results):
     promote(results, exported=False)
     ready = wait_for(lambda: (r := service.get("/health/ready").json())["pending"] and r)
     assert (ready["status"], ready["models"]) == ("degraded", {"pill": [1]})
-    assert "version 2 is not exported: anomalybench export pill" in ready["pending"][0]
+    how = shlex.join(["anomalybench", "export", "pill/2", "--results", str(results)])
+    assert f"version 2 is not exported: {how};" in ready["pending"][0]
     assert "version 1 answers instead" in ready["pending"][0]
     assert version(service) == 1
     write_onnx(results / "models" / "pill" / "2" / ONNX, card())
@@ -123,3 +126,80 @@ def test_the_same_image_without_a_part_gets_the_same_version(start, results):
     found = {level: {service.predict(level).json()[0]["version"] for _ in range(3)} for level in range(30)}
     assert all(len(versions) == 1 for versions in found.values())
     assert set.union(*found.values()) == {1, 2}
+
+
+def pending(service):
+    return " ".join(service.get("/health/ready").json()["pending"])
+
+
+def export(results, number):
+    write_onnx(results / "models" / "pill" / str(number) / ONNX, card())
+
+
+def test_a_promotion_brings_back_no_version_that_a_rollback_has_left(start, results):
+    promote(results)
+    Promoted(results).rollback("pill")
+    service = start()
+    assert version(service) == 1
+    promote(results, exported=False)
+    wait_for(lambda: "version 3 is not exported" in pending(service))
+    assert version(service) == 1
+    assert "version 1 answers instead" in pending(service)
+    assert version(start()) == 1  # and the same after a restart
+    write_onnx(results / "models" / "pill" / "1" / ONNX, card(), offset=5.0)
+    wait_for(lambda: service.predict(60).json()[0]["score"] == 65.0)  # what answers instead is loaded again, too
+    export(results, 3)
+    wait_for(lambda: version(service) == 3)
+
+
+def test_a_rollback_and_a_promotion_between_two_looks(start, results):
+    promote(results)
+    service = start(poll_s=600)
+    assert version(service) == 2
+    Promoted(results).rollback("pill")
+    promote(results, exported=False)
+    service.engine.serving.refresh()
+    assert version(service) == 1
+
+
+def test_a_rollback_to_a_version_that_is_not_exported_goes_on_to_the_one_before(start, results):
+    promote(results, exported=False)
+    promote(results)
+    service = start()
+    assert version(service) == 3
+    assert Promoted(results).rollback("pill") == 2
+    wait_for(lambda: version(service) == 1)
+    assert "version 2 is not exported" in pending(service)
+    export(results, 2)
+    wait_for(lambda: version(service) == 2)
+
+
+def test_what_a_rollback_has_left_goes_on_only_where_nothing_else_can(start, results):
+    (results / "models" / "pill" / "1" / ONNX).unlink()
+    promote(results)
+    service = start()
+    Promoted(results).rollback("pill")
+    wait_for(lambda: "version 1 is not exported" in pending(service))
+    assert version(service) == 2
+    assert "version 2 answers instead, though a rollback has left it" in pending(service)
+    with pytest.raises(StoreError, match=r"no model can be served\. .*version 1 is not exported"):
+        start()
+    export(results, 1)
+    wait_for(lambda: version(service) == 1)
+
+
+def test_a_version_that_is_damaged_while_it_is_served_goes_on(start, results):
+    promote(results)
+    service = start()
+    (results / "models" / "pill" / "2" / ONNX).write_bytes(b"not an ONNX file")
+    wait_for(lambda: "version 2 cannot be loaded" in pending(service))
+    assert "it answers as it was loaded before" in pending(service)
+    assert version(service) == 2
+
+
+def test_a_share_whose_version_is_damaged_keeps_the_version_in_memory(start, results):
+    promote(results)
+    service = start(splits=read_splits(["pill=current:50,previous:50"]))
+    (results / "models" / "pill" / "1" / ONNX).write_bytes(b"")
+    wait_for(lambda: "(previous): version 1 cannot be loaded" in pending(service))
+    assert service.get("/models/pill").json()["serving"] == [1, 2]
