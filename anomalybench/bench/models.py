@@ -86,13 +86,14 @@ def find(text: str, results: Path) -> Path:
     return found.folder
 
 
-def look_up(text: str, results: Path) -> Found:
+def look_up(text: str, results: Path, *, kept: bool = True) -> Found:
     """The model that a user means.
 
     Args:
         text: Folder of a model; `NAME` or `NAME/3` of a promoted one; a job by how its id begins, followed by `@RULE`
             for another threshold rule that it was measured with; `best:RUN` or `best:RUN/CATEGORY`.
         results: The results folder.
+        kept: Of jobs, only one whose model was kept; otherwise any one that has a fit.
 
     Raises:
         UsageError: There is no such model, several are meant, or the job has none; the text says what will work.
@@ -103,7 +104,12 @@ def look_up(text: str, results: Path) -> Found:
         return Found(place, results)
     if (promoted := _promoted(text, results)) is not None:
         return Found(promoted, results)
-    store = Store(results)
+    found = _job(text, Store(results))
+    return _kept(found) if kept else found
+
+
+def _job(text: str, store: Store) -> Found:
+    """The job that a user means, whether its model was kept or not."""
     if text.startswith(BEST):
         chosen = best.of_run(text.removeprefix(BEST), store)
         rule = "" if chosen.measurement is None else chosen.measurement.name
@@ -141,13 +147,13 @@ def _promoted(text: str, results: Path) -> Path | None:
 
 
 def _of_job(record: Record, rule: str, store: Store) -> Found:
-    """The model of a job, with a threshold rule by the name of its measurement; empty for that of the card."""
+    """A job, with a threshold rule by the name of its measurement; empty for that of the card."""
     if record.status == "failed":
         raise UsageError(f"{_named(record)} has no model: it failed: {record.error}. Run its command again.")
     if record.status == "skipped":
         raise UsageError(f"{_named(record)} has no model: it was skipped: {record.error}.")
-    if CARD not in record.files:
-        raise UsageError(_not_kept(record))
+    if record.job.method.name.startswith(EXTERNAL):
+        raise UsageError(f"{_named(record)} has no model: it holds the scores of another tool.")
     folder = store.folder(record.job, record.fingerprint)
     known = [one for one in record.measurements if one.version == MEASURE_VERSION]
     if not rule:
@@ -163,14 +169,18 @@ def _of_job(record: Record, rule: str, store: Store) -> Found:
     return Found(folder, store.results, record, None if same else wanted[0])
 
 
-def _not_kept(record: Record) -> str:
+def _kept(found: Found) -> Found:
+    """A job whose model was kept; UsageError that says why it was not."""
+    record = found.record
+    if record is None or CARD in record.files:
+        return found
     name = _named(record)
-    if record.job.method.name.startswith(EXTERNAL):
-        return f"{name} has no model: it holds the scores of another tool."
     for note in record.notes:
         if note.startswith("the model is not kept"):
-            return f"{name} has no model: {note}."
-    return f"{name} has no model: it was not kept (--keep-models none or best, or a run of an older version). {_AGAIN}."
+            raise UsageError(f"{name} has no model: {note}.")
+    raise UsageError(
+        f"{name} has no model: it was not kept (--keep-models none or best, or a run of an older version). {_AGAIN}."
+    )
 
 
 def _several(start: str, records: Sequence[Record]) -> UsageError:
