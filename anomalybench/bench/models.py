@@ -11,16 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalybench.bench import best
-from anomalybench.bench.store import Store, selection
-from anomalybench.core.errors import UsageError, shortened
+from anomalybench.bench.store import Store, reading, selection
+from anomalybench.core import places
+from anomalybench.core.errors import StoreError, UsageError, shortened
 from anomalybench.core.job import EXTERNAL
 from anomalybench.core.model_card import CARD, ModelCard
 from anomalybench.core.record import MEASURE_VERSION, Measurement, Record
 from anomalybench.deploy import bundle, cards
 from anomalybench.deploy.bundle import Bundle
+from anomalybench.deploy.exported import same_fit
 from anomalybench.deploy.promoted import Promoted
 
 BEST = "best:"
+EXPORTS = "exports"
+"""Folder in a results folder for what was exported from its jobs."""
+_ABOVE = 4
+"""So many folders above a job's is the results folder."""
 _LISTED = 8
 _AGAIN = "Run its command again with --force --keep-models all"
 
@@ -123,6 +129,27 @@ def _job(text: str, store: Store) -> Found:
     if at and not rule:
         raise UsageError(f"{shortened(text)}: after @ comes a threshold rule, as in {start}@default.")
     return _of_job(records[0], rule, store)
+
+
+def exported_folder(found: Found) -> Path:
+    """Where the exported files of a model lie: in its folder; those of a job in `exports/`.
+
+    Raises:
+        StoreError: They are of an earlier fit of the job.
+    """
+    folder = job_exports(found.folder)
+    if folder == found.folder or not (folder / CARD).is_file():
+        return folder
+    if not same_fit(bundle.read_card(folder), bundle.read_card(found.folder)):
+        again = places.command("export", folder.name, results=found.results)
+        raise StoreError(f"{folder}: was exported from an earlier fit of this job. Export it again: {again}")
+    return folder
+
+
+def job_exports(folder: Path) -> Path:
+    """Folder for what is exported from a model: its own; another for a job's, which a new fit or measuring replaces."""
+    own = reading.record(folder)
+    return folder if own is None else folder.resolve().parents[_ABOVE] / EXPORTS / own.id
 
 
 def _is_model(place: Path) -> bool:

@@ -17,12 +17,8 @@ from anomalybench.deploy.fitted import Fitted
 from anomalybench.deploy.parity import Evidence
 from anomalybench.vision.images import ImageFiles, batches
 
-EXPORTS = "exports"
-"""Folder in a results folder for what was exported from its jobs."""
 _BATCH = 32
 _SIDE = 256
-_ABOVE = 4
-"""So many folders above a job's is the results folder."""
 
 
 def evidence(record: Record, store: Store, fitted: Fitted, data: Path | None = None) -> Evidence:
@@ -80,8 +76,8 @@ def place(text: str, results: Path) -> Place:
         raise UsageError(f"{folder}: is exported already; name the folder of the model that it was made from.")
     own = reading.record(folder)
     if own is not None:
-        home = folder.resolve().parents[_ABOVE]
-        return Place(folder, home / EXPORTS / own.id, own, Store(home))
+        exports = models.job_exports(folder)
+        return Place(folder, exports, own, Store(exports.parents[1]))
     name, store = bundle.read_card(folder).record, Store(results)
     known = (one for one in store.records() if one.id == name and one.status == "ok")
     return Place(folder, folder, next(known, None), store)

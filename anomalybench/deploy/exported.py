@@ -71,3 +71,8 @@ def public(card: ModelCard) -> ModelCard:
     """The card as it travels: without the name of the machine and the command, whose paths are nobody else's affair."""
     known = {name: value for name, value in card.environment.items() if name not in _PRIVATE}
     return card.model_copy(update={"environment": known})
+
+
+def same_fit(a: ModelCard, b: ModelCard) -> bool:
+    """Whether the models of two cards decide alike: a job that is fitted again keeps its record's id."""
+    return (a.arrays, a.decision, a.fitted_on) == (b.arrays, b.decision, b.fitted_on)

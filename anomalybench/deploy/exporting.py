@@ -14,7 +14,7 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.files import ASIDE, sweep, sync, write_aside
 from anomalybench.core.model_card import CARD, ModelCard
 from anomalybench.deploy import bundle, onnx_export, onnx_model, openvino_model
-from anomalybench.deploy.exported import public
+from anomalybench.deploy.exported import public, same_fit
 from anomalybench.deploy.fitted import Fitted
 from anomalybench.deploy.latency import LATENCY
 from anomalybench.deploy.model import ONNX, OPENVINO, Model
@@ -87,13 +87,8 @@ def _check_free(folder: Path, card: ModelCard) -> None:
     if not (folder / CARD).exists():
         return
     there = bundle.read_card(folder)
-    if there.record != card.record or (not _same_fit(there, card) and (folder / bundle.WEIGHTS).exists()):
+    if there.record != card.record or (not same_fit(there, card) and (folder / bundle.WEIGHTS).exists()):
         raise StoreError(f"{folder}: holds another model. Name another folder: --out DIR.")
-
-
-def _same_fit(a: ModelCard, b: ModelCard) -> bool:
-    """Whether exports of both give the same; a job that is fitted again keeps its record's id."""
-    return (a.arrays, a.decision, a.fitted_on) == (b.arrays, b.decision, b.fitted_on)
 
 
 @contextlib.contextmanager
@@ -126,7 +121,7 @@ def _put(files: list[Path], folder: Path, card: ModelCard, target: Format, parit
     there = bundle.read_card(folder) if (folder / CARD).exists() else None
     proof = folder / _PROOF[target]
     proof.unlink(missing_ok=True)
-    if there is not None and not _same_fit(there, card):
+    if there is not None and not same_fit(there, card):
         for name in _OF_ONE_FIT:
             (folder / name).unlink(missing_ok=True)
     placed = []
