@@ -1,34 +1,43 @@
 """The best method of a run on a category, and the job that stands for it.
 
-Methods are ranked as on the leaderboard: by ROC AUC, the mean over folds and seeds. Of the best one's jobs the first
-seed and fold stands for it: to pick the seed that tested best would be to pick by luck.
+Methods are ranked as on the leaderboard: by ROC AUC, the mean over folds and seeds. Only means over the same folds and
+seeds are compared: a method whose other jobs failed may have had the easy ones. Of the best one's jobs the first seed
+and fold stands for it: to pick the seed that tested best would be to pick by luck.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 from anomalybench.bench.store import Store, selection
 from anomalybench.bench.store.selection import Selection
 from anomalybench.core.errors import UsageError, shortened, unknown
+from anomalybench.core.job import EXTERNAL
 from anomalybench.core.model_card import CARD
 from anomalybench.core.record import Record, Result
 from anomalybench.evaluate.catalogue import RANKING
 
 
 def ranked(results: Iterable[Result]) -> list[tuple[Result, ...]]:
-    """Results by method, the best mean ROC AUC first; those without one are left out, equal ones sorted by name.
+    """Results by method, the best mean ROC AUC first, equal ones sorted by name.
+
+    Left out are other tools, whose models we do not have, and methods that have no ROC AUC for a seed and fold that
+    another method has it for. Where every method lacks one, those with the most stay.
 
     Args:
         results: Of one category, split by one protocol.
     """
     groups: dict[str, list[Result]] = defaultdict(list)
     for result in results:
-        if result.metrics.get(RANKING) is not None:
+        ours = not result.record.job.method.name.startswith(EXTERNAL)
+        if ours and result.metrics.get(RANKING) is not None:
             groups[_method(result.record)].append(result)
-    order = sorted(groups, key=lambda name: (-_mean(groups[name]), name))
-    return [tuple(groups[name]) for name in order]
+    splits = {name: {(r.record.job.seed, r.record.job.fold) for r in group} for name, group in groups.items()}
+    most = max(map(len, splits.values()), default=0)
+    whole = [name for name in groups if len(splits[name]) == most]
+    return [tuple(groups[name]) for name in sorted(whole, key=lambda name: (-_mean(groups[name]), name))]
 
 
 def of_run(text: str, store: Store) -> Result:
@@ -44,20 +53,19 @@ def of_run(text: str, store: Store) -> Result:
     name, category, results = _run(text, store)
     places = sorted({_place(result.record) for result in results})
     if category:
-        places = [place for place in places if category in (place[1], f"{place[0]}/{place[1]}")]
+        places = [place for place in places if category in (place.category, f"{place.dataset}/{place.category}")]
         if not places:
             raise unknown(f"category of run {shortened(name)}", category, {r.record.job.category for r in results})
     if len(places) > 1:
-        listed = ", ".join(f"{dataset}/{one} ({protocol})" for dataset, one, protocol in places)
         raise UsageError(
-            f"best:{text}: this run has several categories or protocols, and a model is for one: {listed}. Write "
-            f"best:{name}/CATEGORY, or name a job by how its id begins."
+            f"best:{text}: this run has several categories or protocols, and a model is for one: "
+            f"{', '.join(map(str, places))}. Write best:{name}/CATEGORY, or name a job by how its id begins."
         )
     order = ranked(result for result in results if _place(result.record) == places[0])
     if not order:
         raise UsageError(
-            f"best:{text}: none of its jobs has a ROC AUC, so nothing says which one is the best: they failed, or no "
-            "test image is defective. Name a job by how its id begins."
+            f"best:{text}: none of its jobs has a ROC AUC, so nothing says which one is the best: they failed, no test "
+            "image is defective, or the scores are another tool's. Name a job by how its id begins."
         )
     kept = [result for result in order[0] if CARD in result.record.files]
     return min(kept or order[0], key=lambda result: (result.record.job.seed, result.record.job.fold, result.id))
@@ -83,6 +91,20 @@ def _method(record: Record) -> str:
     return json.dumps(record.job.method.identity)
 
 
-def _place(record: Record) -> tuple[str, str, str]:
+class _Place(NamedTuple):
+    """What results must share to be compared; `identity` tells choices of the same names apart."""
+
+    dataset: str
+    category: str
+    protocol: str
+    identity: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.category} ({self.protocol})"
+
+
+def _place(record: Record) -> _Place:
     job = record.job
-    return job.dataset.name, job.category, job.protocol.name
+    options = "".join(f" {name}={job.protocol.params[name]}" for name in job.protocol.chosen)
+    identity = json.dumps([job.dataset.identity, job.protocol.identity], sort_keys=True)
+    return _Place(job.dataset.name, job.category, job.protocol.name + options, identity)

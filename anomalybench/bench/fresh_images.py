@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.bench.item_table import ItemTables, Source
+from anomalybench.bench.recorded_images import RecordedImages
 from anomalybench.bench.store import Store
 from anomalybench.core import parameters, registry
 from anomalybench.core.dataset import Item, contents
-from anomalybench.core.errors import AnomalyBenchError, DataError, printable
+from anomalybench.core.errors import AnomalyBenchError, DataError, StoreError, printable
 from anomalybench.core.model_card import ModelCard
 from anomalybench.core.record import Record
 from anomalybench.datasets import _layout
@@ -83,9 +83,10 @@ def _known(card: ModelCard, store: Store) -> set[str]:
     record = record_of(card, store)
     if record is None:
         raise DataError(f"{store.results} does not hold its job {card.record}")
-    table = ItemTables(Source(Path(record.root))).get(record.job.dataset, record.job.category)
-    if table.fingerprint != record.fingerprint:
-        raise DataError(f"the images in {printable(record.root)} have changed since")
+    try:
+        table = RecordedImages().table(record)
+    except StoreError:
+        raise DataError(f"the images in {printable(record.root)} have changed since") from None
     split = table.split(record.job)
     seen = [*split.train, *split.calibration, *(split.test if card.fitted_on == "train+test" else ())]
     return {table.hashes[item.path] for item in seen}

@@ -11,16 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anomalybench.bench import best
-from anomalybench.bench.store import Store, selection
-from anomalybench.core.errors import UsageError, shortened
+from anomalybench.bench.store import Store, reading, selection
+from anomalybench.core import places
+from anomalybench.core.errors import StoreError, UsageError, shortened
 from anomalybench.core.job import EXTERNAL
 from anomalybench.core.model_card import CARD, ModelCard
 from anomalybench.core.record import MEASURE_VERSION, Measurement, Record
 from anomalybench.deploy import bundle, cards
 from anomalybench.deploy.bundle import Bundle
+from anomalybench.deploy.exported import same_fit
 from anomalybench.deploy.promoted import Promoted
 
 BEST = "best:"
+EXPORTS = "exports"
+"""Folder in a results folder for what was exported from its jobs."""
+_ABOVE = 4
+"""So many folders above a job's is the results folder."""
 _LISTED = 8
 _AGAIN = "Run its command again with --force --keep-models all"
 
@@ -86,13 +92,14 @@ def find(text: str, results: Path) -> Path:
     return found.folder
 
 
-def look_up(text: str, results: Path) -> Found:
+def look_up(text: str, results: Path, *, kept: bool = True) -> Found:
     """The model that a user means.
 
     Args:
         text: Folder of a model; `NAME` or `NAME/3` of a promoted one; a job by how its id begins, followed by `@RULE`
             for another threshold rule that it was measured with; `best:RUN` or `best:RUN/CATEGORY`.
         results: The results folder.
+        kept: Of jobs, only one whose model was kept; otherwise any one that has a fit.
 
     Raises:
         UsageError: There is no such model, several are meant, or the job has none; the text says what will work.
@@ -103,7 +110,12 @@ def look_up(text: str, results: Path) -> Found:
         return Found(place, results)
     if (promoted := _promoted(text, results)) is not None:
         return Found(promoted, results)
-    store = Store(results)
+    found = _job(text, Store(results))
+    return _kept(found) if kept else found
+
+
+def _job(text: str, store: Store) -> Found:
+    """The job that a user means, whether its model was kept or not."""
     if text.startswith(BEST):
         chosen = best.of_run(text.removeprefix(BEST), store)
         rule = "" if chosen.measurement is None else chosen.measurement.name
@@ -117,6 +129,27 @@ def look_up(text: str, results: Path) -> Found:
     if at and not rule:
         raise UsageError(f"{shortened(text)}: after @ comes a threshold rule, as in {start}@default.")
     return _of_job(records[0], rule, store)
+
+
+def exported_folder(found: Found) -> Path:
+    """Where the exported files of a model lie: in its folder; those of a job in `exports/`.
+
+    Raises:
+        StoreError: They are of an earlier fit of the job.
+    """
+    folder = job_exports(found.folder)
+    if folder == found.folder or not (folder / CARD).is_file():
+        return folder
+    if not same_fit(bundle.read_card(folder), bundle.read_card(found.folder)):
+        again = places.command("export", folder.name, results=found.results)
+        raise StoreError(f"{folder}: was exported from an earlier fit of this job. Export it again: {again}")
+    return folder
+
+
+def job_exports(folder: Path) -> Path:
+    """Folder for what is exported from a model: its own; another for a job's, which a new fit or measuring replaces."""
+    own = reading.record(folder)
+    return folder if own is None else folder.resolve().parents[_ABOVE] / EXPORTS / own.id
 
 
 def _is_model(place: Path) -> bool:
@@ -141,13 +174,13 @@ def _promoted(text: str, results: Path) -> Path | None:
 
 
 def _of_job(record: Record, rule: str, store: Store) -> Found:
-    """The model of a job, with a threshold rule by the name of its measurement; empty for that of the card."""
+    """A job, with a threshold rule by the name of its measurement; empty for that of the card."""
     if record.status == "failed":
         raise UsageError(f"{_named(record)} has no model: it failed: {record.error}. Run its command again.")
     if record.status == "skipped":
         raise UsageError(f"{_named(record)} has no model: it was skipped: {record.error}.")
-    if CARD not in record.files:
-        raise UsageError(_not_kept(record))
+    if record.job.method.name.startswith(EXTERNAL):
+        raise UsageError(f"{_named(record)} has no model: it holds the scores of another tool.")
     folder = store.folder(record.job, record.fingerprint)
     known = [one for one in record.measurements if one.version == MEASURE_VERSION]
     if not rule:
@@ -163,14 +196,18 @@ def _of_job(record: Record, rule: str, store: Store) -> Found:
     return Found(folder, store.results, record, None if same else wanted[0])
 
 
-def _not_kept(record: Record) -> str:
+def _kept(found: Found) -> Found:
+    """A job whose model was kept; UsageError that says why it was not."""
+    record = found.record
+    if record is None or CARD in record.files:
+        return found
     name = _named(record)
-    if record.job.method.name.startswith(EXTERNAL):
-        return f"{name} has no model: it holds the scores of another tool."
     for note in record.notes:
         if note.startswith("the model is not kept"):
-            return f"{name} has no model: {note}."
-    return f"{name} has no model: it was not kept (--keep-models none or best, or a run of an older version). {_AGAIN}."
+            raise UsageError(f"{name} has no model: {note}.")
+    raise UsageError(
+        f"{name} has no model: it was not kept (--keep-models none or best, or a run of an older version). {_AGAIN}."
+    )
 
 
 def _several(start: str, records: Sequence[Record]) -> UsageError:

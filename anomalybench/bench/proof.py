@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalybench.bench import models
-from anomalybench.bench.item_table import ItemTables, Source
+from anomalybench.bench.recorded_images import RecordedImages
 from anomalybench.bench.store import Store, reading
 from anomalybench.core.errors import DataError, StoreError, UsageError
 from anomalybench.core.method import Prediction
@@ -17,12 +17,8 @@ from anomalybench.deploy.fitted import Fitted
 from anomalybench.deploy.parity import Evidence
 from anomalybench.vision.images import ImageFiles, batches
 
-EXPORTS = "exports"
-"""Folder in a results folder for what was exported from its jobs."""
 _BATCH = 32
 _SIDE = 256
-_ABOVE = 4
-"""So many folders above a job's is the results folder."""
 
 
 def evidence(record: Record, store: Store, fitted: Fitted, data: Path | None = None) -> Evidence:
@@ -32,7 +28,7 @@ def evidence(record: Record, store: Store, fitted: Fitted, data: Path | None = N
         record: The model's record.
         store: Where its scores and maps lie.
         fitted: The model.
-        data: Folder of the data; None for the folder of the run.
+        data: Folder of the data; None for the folder of the run, see `RecordedImages`.
 
     Raises:
         DataError: The images are gone or cannot be read.
@@ -80,8 +76,8 @@ def place(text: str, results: Path) -> Place:
         raise UsageError(f"{folder}: is exported already; name the folder of the model that it was made from.")
     own = reading.record(folder)
     if own is not None:
-        home = folder.resolve().parents[_ABOVE]
-        return Place(folder, home / EXPORTS / own.id, own, Store(home))
+        exports = models.job_exports(folder)
+        return Place(folder, exports, own, Store(exports.parents[1]))
     name, store = bundle.read_card(folder).record, Store(results)
     known = (one for one in store.records() if one.id == name and one.status == "ok")
     return Place(folder, folder, next(known, None), store)
@@ -113,9 +109,7 @@ def some_images(place: Place, data: Path | None, most: int) -> SomeImages:
 
 def _images(record: Record, store: Store, data: Path | None) -> ImageFiles:
     """The images of a record in the order of its scores, none of them changed since."""
-    table = ItemTables(Source(data or Path(record.root))).get(record.job.dataset, record.job.category)
-    if table.fingerprint != record.fingerprint:
-        raise StoreError(f"the images in {table.root} have changed since the run. Name theirs: --data DIR.")
+    table = RecordedImages(data).table(record)
     paths = list(store.scores(record)["path"])
     return ImageFiles([table.root / path for path in paths], [table.hashes[path] for path in paths], record.bits)
 

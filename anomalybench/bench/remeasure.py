@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from anomalybench.bench import measure, runner
-from anomalybench.bench.item_table import ItemTable, ItemTables, Source
+from anomalybench.bench.item_table import ItemTable
 from anomalybench.bench.measure import Scored
+from anomalybench.bench.recorded_images import RecordedImages
 from anomalybench.bench.store import Store
 from anomalybench.core import parameters, registry
 from anomalybench.core.errors import StoreError
@@ -69,8 +70,7 @@ class Images:
     """
 
     def __init__(self, data: Path | None) -> None:
-        self._data = data
-        self._tables: dict[Path, ItemTables] = {}
+        self._images = RecordedImages(data)
 
     def root(self, record: Record) -> Path:
         """What the record's paths are relative to, with the images that it was made from where masks are needed.
@@ -79,14 +79,7 @@ class Images:
             DataError: The images are gone.
             StoreError: They are others than those of the run.
         """
-        recorded = Path(record.root)
-        if record.map_size is None:
-            return recorded
-        data = self._data or recorded
-        table = self._tables.setdefault(data, ItemTables(Source(data))).get(record.job.dataset, record.job.category)
-        if table.fingerprint != record.fingerprint:
-            raise StoreError(f"the images in {table.root} have changed since. Run it again, or name theirs: --data DIR")
-        return table.root
+        return Path(record.root) if record.map_size is None else self._images.table(record).root
 
 
 def complete(record: Record, table: ItemTable, options: MeasureOptions, store: Store, device: str) -> Record:

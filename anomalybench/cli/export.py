@@ -46,13 +46,12 @@ def export(
     with console.status() as say:
         say("loading the model")
         from anomalybench.bench import proof
-        from anomalybench.core import places
         from anomalybench.deploy import exporting
         from anomalybench.deploy.fitted import fitted
 
         place = proof.place(model, results)
         restored = fitted(place.folder)
-        evidence = None if no_proof else _evidence(place, restored, places.data(data))
+        evidence = None if no_proof else _evidence(place, restored, data)
         done = exporting.export(
             restored, out or place.exports, target, evidence, allow_different=allow_different,
             done=lambda n: say(f"comparing: {n} images"),
@@ -83,13 +82,12 @@ def latency(
     with console.status() as say:
         say("loading the model")
         from anomalybench.bench import proof
-        from anomalybench.core import places
         from anomalybench.core.files import write_text
         from anomalybench.deploy import latency as timing
 
         place = proof.place(model, results)
         folder = out or place.exports
-        shown = proof.some_images(place, places.data(data), _NOISE)
+        shown = proof.some_images(place, data, _NOISE)
         found = timing.of_engines(place.folder, folder, shown.images, threads or _cores(), images, say)
     if not shown.real:
         console.warn("the images of the job are not at hand: timed with noise of the model's input size")

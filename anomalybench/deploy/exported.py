@@ -62,12 +62,17 @@ def metadata(card: ModelCard, side: int, created: str) -> Mapping[str, str]:
         "licence": "none" if weights is None else weights.licence,
         "fitted": card.environment.get("date", ""),
         "created": created,
-        CARD_KEY: _public(card).model_dump_json(),
+        CARD_KEY: public(card).model_dump_json(),
     }
     return {key: value for key, value in about.items() if value}
 
 
-def _public(card: ModelCard) -> ModelCard:
-    """The card without the name of the machine and the command, whose paths are nobody else's affair."""
+def public(card: ModelCard) -> ModelCard:
+    """The card as it travels: without the name of the machine and the command, whose paths are nobody else's affair."""
     known = {name: value for name, value in card.environment.items() if name not in _PRIVATE}
     return card.model_copy(update={"environment": known})
+
+
+def same_fit(a: ModelCard, b: ModelCard) -> bool:
+    """Whether the models of two cards decide alike: a job that is fitted again keeps its record's id."""
+    return (a.arrays, a.decision, a.fitted_on) == (b.arrays, b.decision, b.fitted_on)

@@ -14,11 +14,17 @@ from anomalybench.core.errors import StoreError
 from anomalybench.core.files import ASIDE, sweep, sync, write_aside
 from anomalybench.core.model_card import CARD, ModelCard
 from anomalybench.deploy import bundle, onnx_export, onnx_model, openvino_model
+from anomalybench.deploy.exported import public, same_fit
 from anomalybench.deploy.fitted import Fitted
+from anomalybench.deploy.latency import LATENCY
 from anomalybench.deploy.model import ONNX, OPENVINO, Model
 from anomalybench.deploy.parity import PARITY, PARITY_OPENVINO, Evidence, Parity, prove
 
 Format = Literal["onnx", "openvino"]
+_PROOF: dict[Format, str] = {"onnx": PARITY, "openvino": PARITY_OPENVINO}
+_BIN = "model.bin"
+_OF_ONE_FIT = (ONNX, PARITY, OPENVINO, _BIN, PARITY_OPENVINO, LATENCY)
+"""What lies in a folder beside the card, and is true of that card's fit and threshold only."""
 
 
 class Exported(NamedTuple):
@@ -67,7 +73,7 @@ def export(
         files = [aside / ONNX]
         if target == "openvino":
             openvino_model.convert(aside / ONNX, fitted.card, aside / OPENVINO)
-            files = [(aside / OPENVINO).with_suffix(".bin"), aside / OPENVINO]
+            files = [aside / _BIN, aside / OPENVINO]
         model = onnx_model.load(aside / ONNX) if target == "onnx" else openvino_model.load(aside)
         parity = None
         if evidence is not None:
@@ -78,7 +84,10 @@ def export(
 
 def _check_free(folder: Path, card: ModelCard) -> None:
     """StoreError if another model lies in the folder: its card must not become ours."""
-    if (folder / CARD).exists() and bundle.read_card(folder).record != card.record:
+    if not (folder / CARD).exists():
+        return
+    there = bundle.read_card(folder)
+    if there.record != card.record or (not same_fit(there, card) and (folder / bundle.WEIGHTS).exists()):
         raise StoreError(f"{folder}: holds another model. Name another folder: --out DIR.")
 
 
@@ -108,16 +117,20 @@ def _check_equal(parity: Parity, card: ModelCard, *, allow_different: bool) -> N
 
 
 def _put(files: list[Path], folder: Path, card: ModelCard, target: Format, parity: Parity | None) -> list[Path]:
-    """Bring the files into the folder: the proof of earlier ones goes first, their own comes last."""
-    proof = folder / (PARITY if target == "onnx" else PARITY_OPENVINO)
+    """Bring the files into the folder: what is no longer true goes first, their own proof comes last."""
+    there = bundle.read_card(folder) if (folder / CARD).exists() else None
+    proof = folder / _PROOF[target]
     proof.unlink(missing_ok=True)
+    if there is not None and not same_fit(there, card):
+        for name in _OF_ONE_FIT:
+            (folder / name).unlink(missing_ok=True)
     placed = []
     for file in files:
         sync(file)
         file.chmod(0o644)
         placed.append(file.replace(folder / file.name))
-    if not (folder / CARD).exists() or bundle.read_card(folder) != card:
-        bundle.write_card(folder, card)
+    if there is None or (there != public(card) and not (folder / bundle.WEIGHTS).exists()):
+        bundle.write_card(folder, public(card))
         placed.append(folder / CARD)
     if parity is not None:
         with write_aside(proof) as aside:

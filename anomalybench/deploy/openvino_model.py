@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anomalybench.core.errors import StoreError, UsageError, shortened
 from anomalybench.core.model_card import ModelCard
 from anomalybench.deploy.bundle import card_of
-from anomalybench.deploy.exported import CARD_KEY, IMAGE, MAP, SCORE, predictor
+from anomalybench.deploy.exported import CARD_KEY, IMAGE, MAP, SCORE, predictor, public
 from anomalybench.deploy.model import OPENVINO, Model
 
 _PLACE = ["anomalybench", CARD_KEY]
@@ -41,7 +41,7 @@ def convert(onnx: Path, card: ModelCard, file: Path) -> None:
 
     try:
         model = openvino.Core().read_model(onnx)  # convert_model would report its use to Intel
-        model.set_rt_info(card.model_dump_json(), _PLACE)
+        model.set_rt_info(public(card).model_dump_json(), _PLACE)
         openvino.save_model(model, file, compress_to_fp16=False)
     except RuntimeError as error:
         raise StoreError(f"{file}: OpenVINO cannot convert the model ({_reason(error)}).") from None

@@ -166,6 +166,61 @@ def test_changed_images(cli, job, images):
     export(cli, folder).assert_refused("have changed", "--data DIR")
 
 
+def again(folder):
+    """The model of a job as another fit has left it."""
+    card, state = bundle.read(folder)
+    return bundle.Bundle(card, {"mean_": np.asarray(state["mean_"] + np.float32(1e-3))})
+
+
+def test_what_was_exported_of_an_earlier_fit_goes(cli, job, results):
+    pytest.importorskip("openvino")
+    folder = job()
+    target = results / "exports" / folder.name
+    export(cli, folder)
+    assert cli("latency", folder, "--images", 1, "--threads", 1).exit_code == 0
+    bundle.write(folder, again(folder))
+    assert export(cli, folder, "--format", "openvino").exit_code == 0
+    assert {file.name for file in target.iterdir()} == {"model.xml", "model.bin", "model.json", "parity-openvino.json"}
+    assert bundle.read_card(target).arrays == bundle.read_card(folder).arrays
+
+
+def test_both_formats_of_one_fit_lie_side_by_side(cli, job, results):
+    pytest.importorskip("openvino")
+    folder = job()
+    export(cli, folder)
+    export(cli, folder, "--format", "openvino")
+    target = results / "exports" / folder.name
+    assert {file.name for file in target.iterdir()} == {
+        "model.onnx", "parity.json", "model.xml", "model.bin", "model.json", "parity-openvino.json",
+    }  # fmt: skip
+
+
+def test_a_folder_with_another_fit_of_the_same_job(cli, job, tmp_path):
+    folder = job()
+    bundle.write(tmp_path, again(folder))
+    export(cli, folder, "--out", tmp_path).assert_refused("another model", "--out DIR")
+    assert bundle.read(tmp_path).card.arrays == bundle.read_card(tmp_path).arrays
+
+
+def test_exported_cards_tell_neither_machine_nor_command(cli, job, results):
+    pytest.importorskip("openvino")
+    folder = job()
+    assert {"host", "command"} <= bundle.read_card(folder).environment.keys()
+    for target in ("onnx", "openvino"):
+        export(cli, folder, "--format", target)
+    place = results / "exports" / folder.name
+    for card in (bundle.read_card(place), load_model(place, "onnx").card, load_model(place, "openvino").card):
+        assert not {"host", "command"} & card.environment.keys()
+        assert card.environment["date"]
+
+
+def test_a_promoted_model_keeps_its_card(cli, job, results):
+    promoted = Promoted(results).promote(bundle.read(job()), "pill")
+    before = bundle.read_card(promoted.folder)
+    export(cli, "pill", "--results", results)
+    assert bundle.read_card(promoted.folder) == before
+
+
 def test_a_folder_of_another_model(cli, job, tmp_path):
     first, second = job(), job(size=8)
     assert export(cli, first, "--out", tmp_path / "out").exit_code == 0
