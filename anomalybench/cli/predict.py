@@ -95,11 +95,12 @@ def _loaded(name: str, results: Path, engine: str | None, device: str) -> "Model
     """The model that is meant."""
     with console.status() as say:
         say("loading the model")
-        from anomalybench.bench.models import look_up
+        from anomalybench.bench.models import exported_folder, look_up
         from anomalybench.deploy.loading import load_model
 
         found = look_up(name, results)
-        fitted = load_model(found.folder, engine, device)
+        exported = engine in ("onnx", "openvino")
+        fitted = load_model(exported_folder(found) if exported else found.folder, engine, device)
         if found.measurement is not None:
             fitted = fitted.with_card(found.card())
     if not fitted.card.decision.fitted:
