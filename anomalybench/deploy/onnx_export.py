@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LIMIT = 2**31 - 2**20
 """Bytes that one file can hold, less a little for the graph itself."""
 _PICTURE = "picture"
+_TOO_LARGE = (
+    "the model has {} of weights, but one ONNX file holds 2 GB at most. Fit it with a smaller memory or backbone."
+)
 
 
 def export(card: ModelCard, graph: Graph, file: Path) -> Path:
@@ -79,20 +82,28 @@ def _network(graph: Graph) -> bytes:
 
     network: nn.Module = graph.network
     values = [*network.parameters(), *network.buffers()]
-    size = sum(one.numel() * one.element_size() for one in values)
-    if size > LIMIT:
-        raise UsageError(
-            f"the model has {size / 2**30:.1f} GB of weights, but one ONNX file holds 2 GB at most. "
-            "Fit it with a smaller memory or backbone."
-        )
+    _check_size(sum(one.numel() * one.element_size() for one in values))
     # Two different pictures, so that nothing is traced as if there were always one.
     probe = torch.randint(256, (2, 3, graph.side, graph.side), generator=torch.Generator().manual_seed(0)).float()
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder) / "network.onnx"
         names = [SCORE] if isinstance(network(probe), torch.Tensor) else [SCORE, MAP]
-        torch.onnx.export(
-            network, (probe,), file, input_names=[_PICTURE], output_names=names, dynamo=False, opset_version=OPSET,
-            dynamic_axes={name: {0: "N"} for name in [_PICTURE, *names]},
-        )  # fmt: skip
+        try:
+            torch.onnx.export(
+                network, (probe,), file, input_names=[_PICTURE], output_names=names, dynamo=False, opset_version=OPSET,
+                dynamic_axes={name: {0: "N"} for name in [_PICTURE, *names]},
+            )  # fmt: skip
+        except RuntimeError as error:
+            if "2GiB" in str(error):
+                raise UsageError(_TOO_LARGE.format("more than 2 GB")) from None
+            raise
+        # Tensors that are no parameters, such as a memory of features, are seen only in what was written; torch puts
+        # what one file cannot hold into files beside it.
+        _check_size(sum(one.stat().st_size for one in Path(folder).iterdir()))
         return file.read_bytes()
+
+
+def _check_size(size: int) -> None:
+    if size > LIMIT:
+        raise UsageError(_TOO_LARGE.format(f"{size / 2**30:.1f} GB"))

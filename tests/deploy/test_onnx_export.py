@@ -131,6 +131,21 @@ def test_a_model_that_is_too_large_for_one_file(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_tensors_that_are_no_parameters_count(tmp_path, monkeypatch):
+    memory = torch.rand(100, 3)
+
+    class Nearest(torch.nn.Module):
+        def forward(self, pictures):
+            return torch.cdist(pictures.mean((2, 3)), memory).amin(1)
+
+    graph = Graph(Nearest().eval(), SIDE)
+    onnx_export.export(made_models.bundle().card, graph, tmp_path / "model.onnx")
+    monkeypatch.setattr(onnx_export, "LIMIT", memory.numel() * 4)
+    with pytest.raises(UsageError, match="2 GB at most"):
+        onnx_export.export(made_models.bundle().card, graph, tmp_path / "larger.onnx")
+    assert not (tmp_path / "larger.onnx").exists()
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="--out DIR"):
