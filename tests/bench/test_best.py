@@ -7,7 +7,6 @@ from anomalybench.bench import best, models
 from anomalybench.bench.store.selection import Selection
 from anomalybench.core.errors import UsageError
 from anomalybench.core.job import Choice
-from anomalybench.core.record import Measurement, results_of
 
 
 def find(text, store):
@@ -114,16 +113,3 @@ def test_a_run_without_any_roc_auc(put, store):
     record = put(metrics={"auroc": None})
     Selection(store, "good").write([made_records.result(record)])
     refused("best:good", store, "none of its jobs has a ROC AUC")
-
-
-def test_the_best_of_a_run_decides_by_the_rule_of_the_run(put, store):
-    record = two_rules(put, store)
-    Selection(store, "strict").write([one for one in results_of(record) if one.measurement.name != "default"])
-    assert models.look_up("best:strict", store.results).card().decision.rule == "fpr(q=0.1)"
-
-
-def test_measurements_of_older_formulas_do_not_count(put, store):
-    record = put()
-    old = Measurement(version=0, choice=Choice(name="f1"), rule="f1", threshold=1.0)
-    store.measured(record.model_copy(update={"measurements": (*record.measurements, old)}), {})
-    refused(f"{record.id}@f1", store, "was not measured with 'f1', but with default")

@@ -8,7 +8,7 @@ from anomalybench.bench.store import Outcome
 from anomalybench.bench.store.selection import Selection
 from anomalybench.core.errors import UsageError
 from anomalybench.core.job import Choice
-from anomalybench.core.record import results_of
+from anomalybench.core.record import Measurement, results_of
 from anomalybench.deploy import bundle
 from anomalybench.deploy.promoted import Promoted
 
@@ -180,3 +180,16 @@ def test_a_threshold_rule_that_it_was_not_measured_with(put, store):
     record = two_rules(put, store)
     refused(f"{record.id}@f1", store, "was not measured with 'f1', but with default, fpr(q=0.1)", "--threshold")
     refused(f"{record.id}@", store, "after @ comes a threshold rule")
+
+
+def test_the_best_of_a_run_decides_by_the_rule_of_the_run(put, store):
+    record = two_rules(put, store)
+    Selection(store, "strict").write([one for one in results_of(record) if one.measurement.name != "default"])
+    assert models.look_up("best:strict", store.results).card().decision.rule == "fpr(q=0.1)"
+
+
+def test_measurements_of_older_formulas_do_not_count(put, store):
+    record = put()
+    old = Measurement(version=0, choice=Choice(name="f1"), rule="f1", threshold=1.0)
+    store.measured(record.model_copy(update={"measurements": (*record.measurements, old)}), {})
+    refused(f"{record.id}@f1", store, "was not measured with 'f1', but with default")
