@@ -4,35 +4,13 @@ import numpy as np
 import pytest
 
 from anomalybench.bench import best, models
-from anomalybench.bench.store import Outcome, Store
+from anomalybench.bench.store import Outcome
 from anomalybench.bench.store.selection import Selection
 from anomalybench.core.errors import UsageError
 from anomalybench.core.job import Choice
 from anomalybench.core.record import Measurement, results_of
 from anomalybench.deploy import bundle
 from anomalybench.deploy.promoted import Promoted
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "results")
-
-
-@pytest.fixture
-def test_images(tmp_path):
-    return made_records.draw_images(tmp_path / "data", "bolt", 12)
-
-
-@pytest.fixture
-def put(store, test_images, tmp_path):
-    """Stores a finished job with a model."""
-
-    def call(method="padim", *, model=True, gap=1.5, where=None, **changes):
-        job = made_records.job(method).model_copy(update=where)
-        record = made_records.put(store, tmp_path / "data", job, test_images, gap=gap, maps=False, **changes)
-        return made_models.kept(store, record) if model else record
-
-    return call
 
 
 def find(text, store):
@@ -235,42 +213,6 @@ def test_the_best_of_a_run_whose_models_are_gone(put, store):
     assert find("best:quick", store) == made_records.folder(store, records["cam", 1])
     store.without_model(records["cam", 1])
     refused("best:quick", store, "cam", "was not kept")
-
-
-def ran(put, store, values, name="folds"):
-    """A run of these ROC AUCs by method and fold."""
-    records = {
-        (method, fold): put(method, model=":" not in method, where={"fold": fold}, metrics={"auroc": auroc})
-        for (method, fold), auroc in values.items()
-    }
-    Selection(store, name).write([made_records.result(record) for record in records.values()])
-    return records
-
-
-def test_a_method_whose_other_folds_failed_is_not_the_best(put, store):
-    records = ran(put, store, {("padim", "1"): 0.9, ("padim", "2"): 0.8, ("cam", "2"): 0.95})
-    assert find("best:folds", store) == made_records.folder(store, records["padim", "1"])
-
-
-def test_where_every_method_lacks_a_fold_those_with_the_most_are_ranked(put, store):
-    values = {("padim", "1"): 0.9, ("padim", "2"): 0.8, ("cam", "2"): 0.9, ("cam", "3"): 0.9, ("grey", "1"): 1.0}
-    records = ran(put, store, values)
-    assert find("best:folds", store) == made_records.folder(store, records["cam", "2"])
-
-
-def test_another_tool_is_never_the_best(put, store):
-    records = ran(put, store, {("padim", "1"): 0.7, ("external:acme", "1"): 0.99, ("external:acme", "2"): 0.99})
-    assert find("best:folds", store) == made_records.folder(store, records["padim", "1"])
-    ran(put, store, {("external:acme", "1"): 0.99}, "theirs")
-    refused("best:theirs", store, "another tool's")
-
-
-def test_protocols_of_one_name_are_not_mixed(put, store):
-    other = Choice(name="pooled", params={"train": 0.5, "calibration": 0.2}, chosen=("train",))
-    here = put("padim", metrics={"auroc": 0.7})
-    there = put("cam", where={"protocol": other}, metrics={"auroc": 0.9})
-    Selection(store, "both").write([made_records.result(record) for record in (here, there)])
-    refused("best:both", store, "toy/bolt (pooled), toy/bolt (pooled train=0.5)", "name a job")
 
 
 def test_a_run_of_several_categories(put, store):
