@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomalybench.core.errors import DataError
 from anomalybench.core.method import Images, Prediction
 from anomalybench.core.model_card import ModelCard
 
+LONGEST = 32_767
+"""Pixels per axis that the resize of an exported file is exact for, see `onnx_resize`."""
 CARD_KEY = "card"
 """Where a file's metadata keep the whole card, as JSON."""
 IMAGE, SCORE, MAP = "image", "score", "map"
@@ -25,16 +28,29 @@ Run = Callable[[NDArray[np.uint8]], Sequence[NDArray[Any]]]
 
 
 def predictor(run: Run) -> Callable[[Images], Prediction]:
-    """The function from images to raw scores and maps that runs an exported file."""
+    """The function from images to raw scores and maps that runs an exported file.
+
+    It raises DataError for an image that is longer than what the file's resize is exact for.
+    """
 
     def predict(images: Images) -> Prediction:
-        outputs = [run(np.ascontiguousarray(image)[None]) for image in images]
+        outputs = [run(_checked(image)[None]) for image in images]
         if not outputs:
             return Prediction(np.zeros(0, np.float32))
         scores, *maps = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
         return Prediction(scores, maps[0] if maps else None)
 
     return predict
+
+
+def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    if max(height, width) > LONGEST:
+        raise DataError(
+            f"an image of {width} x {height} pixels: exported files take up to {LONGEST} per axis. Cut it into parts, "
+            "or use the engine torch."
+        )
+    return np.ascontiguousarray(image)
 
 
 def metadata(card: ModelCard, side: int, created: str) -> Mapping[str, str]:

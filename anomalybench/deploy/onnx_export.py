@@ -18,7 +18,7 @@ from anomalybench.core.files import write_aside
 from anomalybench.core.method import Graph
 from anomalybench.core.model_card import ModelCard
 from anomalybench.deploy.exported import MAP, SCORE, metadata
-from anomalybench.deploy.onnx_resize import IR, OPSET, PICTURE, resize_model
+from anomalybench.deploy.onnx_resize import IR, OPSET, PICTURE, SMALLEST, resize_model
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -42,9 +42,11 @@ def export(card: ModelCard, graph: Graph, file: Path) -> Path:
 
     Raises:
         StoreError: It cannot be written.
-        UsageError: `onnx` is not installed, or the model is too large for one file.
+        UsageError: `onnx` is not installed, the model is too large for one file, or its images are too small.
     """
     check_installed()
+    if graph.side < SMALLEST:
+        raise UsageError(f"the model resizes images to {graph.side} pixels, exports need {SMALLEST} at least.")
     content = _composed(card, graph).SerializeToString()
     try:
         with write_aside(file) as aside:

@@ -9,7 +9,8 @@ only, which every engine computes alike:
   first along one axis, then along the other (`Resample.c`). All of that is rational: with m = max(in, out), pixel x has
   the weight n = max(0, 2m - |2 out x + out - in (2 X + 1)|) for output X, divided by the sum of the n.
 - The quotient's 22 bits come from a long division, since 32 bits must hold everything: OpenVINO computes 64-bit numbers
-  with 32. It also divides whole numbers as floats, so that each quotient is mended by one where its rest says so.
+  with 32. It also divides whole numbers as floats, so that each quotient is mended by one where its rest says so. And
+  it adds up an axis in floats, which are exact to 24 bits, so that the lower 8 bits of the n are added up on their own.
 - A loop over the taps adds weight times pixel. The rows that it copies are long, so that it takes only 2 to 3 times as
   long as Pillow: on one core 1.6 ms for 300 x 300 to 256 x 256 (.6 ms), 3.1 for 432 x 576 (1.0), 11 for 1024 x 1024
   (3.4), 122 for 3000 x 4000 (53); OpenVINO takes 1.6, 2.7, 9 and 96 ms.
@@ -18,8 +19,12 @@ only, which every engine computes alike:
   that is not filled yet after an If whose result is larger than the one before, as in the first run of every request.
 
 From version 13 on, Pillow resizes an image first along its height where that shrinks more than twice as much as the
-width, which changes some pixels by one level. The graph takes the order that `stack` has where it is made. The result
-is exact up to 32,767 pixels per axis.
+width, which changes some pixels by one level. The graph takes the order that `stack` has where it is made.
+
+The result is exact up to `LONGEST` pixels per axis for sides from `SMALLEST` on. The sum of the n is about 2 m^2 / out,
+and a step of b bits needs (2^b + 1) times that in 31 bits, so that small sides need smaller steps. Only the first 12
+bits are free: where the sum is large, the shares of it are small. Under a side of 4, an output has more than 16,448
+taps, whose rounded weights may add up to more than 256 levels.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +33,7 @@ import numpy as np
 from PIL import Image
 
 from anomalybench.core.method import ImageArrays
+from anomalybench.deploy.exported import LONGEST
 from anomalybench.vision.images import stack
 
 if TYPE_CHECKING:
@@ -37,9 +43,8 @@ OPSET = 18
 IR = 8
 """Version of the file's layout: ONNX Runtime 1.17, the oldest that is supported, reads up to 9."""
 PICTURE = "resize_picture"
+SMALLEST = 4
 _BITS = 22
-_STEPS = (6, 6, 5, 5)
-"""Bits of the quotient that each step of the long division gives: a rest of up to 25 bits stays within 31."""
 
 
 def resize_model(side: int) -> "ModelProto":
@@ -64,12 +69,14 @@ def tall_first() -> bool:
 def _text(side: int, *, tall: bool) -> str:
     """The graph in ONNX's own language. `a` is the axis that is resized first, `b` the other one."""
     odd = ", ".join(str(2 * i + 1) for i in range(side))
+    powers = "".join(f"int32[1] resize_bits{bits} = {{{2**bits}}}, " for bits in sorted(set(_steps(side))))
     return f"""<ir_version: {IR}, opset_import: ["" : {OPSET}]>
 resize (uint8[N, H, W, 3] image) => (float[N, 3, {side}, {side}] {PICTURE}) <
  int32[1] resize_out = {{{side}}}, int32[1] resize_out2 = {{{2 * side}}}, int32[{side}] resize_odd = {{{odd}}},
  int32[1] resize_zero = {{0}}, int32[1] resize_one = {{1}}, int32 resize_from = {{0}}, int32 resize_step = {{1}},
  int32[1] resize_half = {{{1 << (_BITS - 1)}}}, int32[1] resize_mask = {{{255 << _BITS}}},
- int32[1] resize_bits5 = {{32}}, int32[1] resize_bits6 = {{64}}, float[1] resize_unit = {{{2.0**-_BITS!r}}},
+ {powers}int32[1] resize_bits8 = {{256}}, int32[1] resize_byte = {{255}},
+ float[1] resize_unit = {{{2.0**-_BITS!r}}},
  int64 resize_first = {{0}}, int64 resize_next = {{1}}, int64[1] resize_axis0 = {{0}}, int64[1] resize_last = {{-1}},
  int64[1] resize_side = {{{side}}}, int64[1] resize_channels = {{3}}, int64[1] resize_single = {{1}},
  int64[1] resize_two = {{2}}, int64[1] resize_rest = {{-1}}, bool resize_yes = {{1}},
@@ -80,7 +87,7 @@ resize (uint8[N, H, W, 3] image) => (float[N, 3, {side}, {side}] {PICTURE}) <
  resize_h = Gather <axis = 0> (resize_sizes, resize_single)
  resize_w = Gather <axis = 0> (resize_sizes, resize_two)
  resize_row = Mul (resize_w, resize_channels)
- resize_side_row = Mul (resize_side, resize_channels){_passes(tall=tall)}
+ resize_side_row = Mul (resize_side, resize_channels){_passes(side, tall=tall)}
  resize_fixed = Reshape (resize_b, resize_square)
  resize_chw = Transpose <perm = [0, 3, 1, 2]> (resize_fixed)
  {PICTURE} = Cast <to = 1> (resize_chw)
@@ -111,7 +118,7 @@ def _chosen(name: str, wide: _Sizes, high: _Sizes) -> str:
     return "".join(f"\n {name}_{field} = Where (resize_tall, {second}, {first})" for field, first, second in pairs)
 
 
-def _passes(*, tall: bool) -> str:
+def _passes(side: int, *, tall: bool) -> str:
     """Both passes, along the width first; with `tall`, along the height first where that shrinks much more."""
     a, b = _WIDTH_FIRST
     text = ""
@@ -124,10 +131,10 @@ def _passes(*, tall: bool) -> str:
  resize_tall = Greater (resize_h_less, resize_least)"""
         text += _chosen("resize_a", a, _HEIGHT_FIRST[0]) + _chosen("resize_b", b, _HEIGHT_FIRST[1])
         a, b = (_Sizes(*(f"{name}_{field}" for field in _Sizes._fields)) for name in ("resize_a", "resize_b"))
-    return text + _pass("resize_a", "image", a) + _pass("resize_b", "resize_a", b)
+    return text + _pass("resize_a", "image", a, side) + _pass("resize_b", "resize_a", b, side)
 
 
-def _pass(p: str, source: str, sizes: _Sizes) -> str:
+def _pass(p: str, source: str, sizes: _Sizes, side: int) -> str:
     """Resize one axis of `source`, n x outer x length x inner, by a loop that runs once, or never if it fits."""
     turn = "Transpose <perm = [0, 2, 1, 3]>"
     return f"""
@@ -143,13 +150,13 @@ def _pass(p: str, source: str, sizes: _Sizes) -> str:
    {p}_moved = {turn} ({p}_parted)
    {p}_rows_shape = Concat <axis = 0> (resize_n, {sizes.length}, resize_rest)
    {p}_rows = Reshape ({p}_moved, {p}_rows_shape)
-   {p}_in = Cast <to = 6> ({sizes.length}){_weights(p)}{_sum(p)}
+   {p}_in = Cast <to = 6> ({sizes.length}){_weights(p, side)}{_sum(p)}
    {p}_back_shape = Concat <axis = 0> (resize_n, resize_side, {sizes.outer}, {sizes.inner})
    {p}_back = Reshape ({p}_pixels, {p}_back_shape)
    {p}_resized = {turn} ({p}_back) }}>"""
 
 
-def _weights(p: str) -> str:
+def _weights(p: str, side: int) -> str:
     """`_index` (taps x out) names the pixels under each output's triangle, `_weight` (taps x out x 1) their weights."""
     return f"""
    {p}_m = Max ({p}_in, resize_out)
@@ -173,16 +180,22 @@ def _weights(p: str) -> str:
    {p}_under = Max ({p}_near, resize_zero)
    {p}_inside = Less ({p}_x, {p}_in)
    {p}_share = Where ({p}_inside, {p}_under, resize_zero)
-   {p}_all = ReduceSum <keepdims = 1> ({p}_share, resize_axis0){_quotient(p)}
+   {p}_share_low = BitwiseAnd ({p}_share, resize_byte)
+   {p}_share_rest = Sub ({p}_share, {p}_share_low)
+   {p}_share_high = Div ({p}_share_rest, resize_bits8)
+   {p}_all_low = ReduceSum <keepdims = 1> ({p}_share_low, resize_axis0)
+   {p}_all_high = ReduceSum <keepdims = 1> ({p}_share_high, resize_axis0)
+   {p}_all_upper = Mul ({p}_all_high, resize_bits8)
+   {p}_all = Add ({p}_all_upper, {p}_all_low){_quotient(p, side)}
    {p}_weight = Unsqueeze ({p}_rounded, resize_last)
    {p}_in_last = Sub ({p}_in, resize_one)
    {p}_index = Min ({p}_x, {p}_in_last)"""
 
 
-def _quotient(p: str) -> str:
+def _quotient(p: str, side: int) -> str:
     """`_rounded`: share of all, in units of 2^-22 and rounded to the nearest, by a long division."""
     text, rest, quotient = "", f"{p}_share", "resize_zero"
-    for i, bits in enumerate(_STEPS):
+    for i, bits in enumerate(_steps(side)):
         name = f"{p}_digit{i}"
         text += f"""
    {name}_more = Mul ({rest}, resize_bits{bits}){_divided(name, f"{name}_more", f"{p}_all")}
@@ -194,6 +207,13 @@ def _quotient(p: str) -> str:
    {p}_up = GreaterOrEqual ({p}_rest2, {p}_all)
    {p}_up_1 = Cast <to = 6> ({p}_up)
    {p}_rounded = Add ({quotient}, {p}_up_1)"""
+
+
+def _steps(side: int) -> tuple[int, ...]:
+    """Bits of the quotient that each step of the long division gives, 22 in all."""
+    whole = 2 * LONGEST**2 // side
+    bits = next((bits for bits in (5, 2) if (2**bits + 1) * whole < 2**31), 1)
+    return (6, 6, *[bits] * (10 // bits))
 
 
 def _divided(name: str, a: str, b: str) -> str:

@@ -1,3 +1,5 @@
+"""Finished jobs that were never run, with small real models."""
+
 import made_models
 import made_records
 import pytest

@@ -3,7 +3,7 @@ import made_records
 import numpy as np
 import pytest
 
-from anomalybench.bench import models
+from anomalybench.bench import best, models
 from anomalybench.bench.store import Outcome
 from anomalybench.bench.store.selection import Selection
 from anomalybench.core.errors import UsageError
@@ -180,6 +180,65 @@ def test_a_threshold_rule_that_it_was_not_measured_with(put, store):
     record = two_rules(put, store)
     refused(f"{record.id}@f1", store, "was not measured with 'f1', but with default, fpr(q=0.1)", "--threshold")
     refused(f"{record.id}@", store, "after @ comes a threshold rule")
+
+
+def a_run(put, store, name="quick"):
+    """Three methods with two seeds each; the middle one is the best, with its second seed far better than its first."""
+    records = {}
+    for method, values in {"padim": (0.8, 0.7), "cam": (0.75, 0.95), "patchcore": (0.7, 0.8)}.items():
+        for seed, auroc in enumerate(values):
+            records[method, seed] = put(method, where={"seed": seed}, metrics={"auroc": auroc})
+    Selection(store, name).write([made_records.result(record) for record in records.values()])
+    return records
+
+
+def test_the_best_of_a_run_is_the_first_seed_of_the_best_method(put, store):
+    records = a_run(put, store)
+    assert find("best:quick", store) == made_records.folder(store, records["cam", 0])
+
+
+def test_methods_are_ranked_as_on_the_leaderboard(put, store):
+    from anomalybench.report import leaderboard
+
+    a_run(put, store)
+    results = made_records.results(store)
+    table = leaderboard.build(results, store.resample(results)).leaderboard
+    names = [group[0].record.job.method.name for group in best.ranked(results)]
+    assert names == [name.partition(" ")[0] for name in table["method"]]
+
+
+def test_the_best_of_a_run_whose_models_are_gone(put, store):
+    records = a_run(put, store)
+    store.without_model(records["cam", 0])
+    assert find("best:quick", store) == made_records.folder(store, records["cam", 1])
+    store.without_model(records["cam", 1])
+    refused("best:quick", store, "cam", "was not kept")
+
+
+def test_a_run_of_several_categories(put, store):
+    results = [
+        made_records.result(put(method, where={"category": category}, metrics={"auroc": value}))
+        for (method, category), value in {
+            ("padim", "bolt"): 0.9, ("padim", "nut"): 0.7, ("cam", "bolt"): 0.8, ("cam", "nut"): 0.9,
+        }.items()
+    ]  # fmt: skip
+    Selection(store, "two").write(results)
+    refused("best:two", store, "several categories", "toy/bolt (pooled), toy/nut (pooled)", "best:two/CATEGORY")
+    assert "padim" in str(find("best:two/bolt", store))
+    assert "cam" in str(find("best:two/toy/nut", store))
+    refused("best:two/nut2", store, "Did you mean 'nut'?")
+
+
+def test_a_run_with_a_slash_in_its_name(put, store):
+    records = a_run(put, store, "line 3/night")
+    assert find("best:line 3/night", store) == find("best:line 3/night/bolt", store)
+    assert find("best:line 3/night", store) == made_records.folder(store, records["cam", 0])
+
+
+def test_a_run_without_any_roc_auc(put, store):
+    record = put(metrics={"auroc": None})
+    Selection(store, "good").write([made_records.result(record)])
+    refused("best:good", store, "none of its jobs has a ROC AUC")
 
 
 def test_the_best_of_a_run_decides_by_the_rule_of_the_run(put, store):

@@ -6,9 +6,10 @@ import onnx
 import pytest
 import torch
 
-from anomalybench.core.errors import StoreError, UsageError
+from anomalybench.core.errors import DataError, StoreError, UsageError
 from anomalybench.core.method import Graph, ImageArrays, WeightsSource
 from anomalybench.deploy import onnx_export, onnx_model, openvino_model
+from anomalybench.deploy.exported import LONGEST
 from anomalybench.deploy.loading import load_model
 from anomalybench.vision.images import stack
 
@@ -144,6 +145,17 @@ def test_tensors_that_are_no_parameters_count(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="2 GB at most"):
         onnx_export.export(made_models.bundle().card, graph, tmp_path / "larger.onnx")
     assert not (tmp_path / "larger.onnx").exists()
+
+
+def test_a_side_too_small_for_an_exact_resize(tmp_path):
+    with pytest.raises(UsageError, match="4 at least"):
+        onnx_export.export(made_models.bundle().card, Graph(NETWORK, 3), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("shape", [(1, LONGEST + 1, 3), (LONGEST + 1, 1, 3)])
+def test_an_image_that_is_too_long_is_refused(model, shape):
+    with pytest.raises(DataError, match=f"up to {LONGEST} per axis.*torch"):
+        model.predict(ImageArrays([np.zeros(shape, np.uint8)]))
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

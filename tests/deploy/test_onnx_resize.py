@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anomalybench.core.method import ImageArrays
-from anomalybench.deploy.onnx_resize import PICTURE, resize_model
+from anomalybench.deploy.exported import LONGEST
+from anomalybench.deploy.onnx_resize import PICTURE, SMALLEST, resize_model
 from anomalybench.vision.images import stack
 
 SIDES = (1, 32, 224, 256)
@@ -68,6 +69,24 @@ def test_edges_upscaling_and_large_images(resize, height, width):
 @pytest.mark.parametrize(("height", "width"), [(20, 30001), (30001, 20)])
 def test_the_longest_line_scans(resize, height, width):
     assert_as_pillow(resize, 256, noise(height, width))
+
+
+@ENGINES
+@pytest.mark.parametrize("side", [SMALLEST, 5, 6, 8, 16, 31, 32, 33, 34, 64, 256])
+@pytest.mark.parametrize("values", [2, 256])
+def test_the_longest_images_for_every_side(resize, side, values):
+    for length in (LONGEST, LONGEST - 1, 20_011):
+        image = noise(2, length, side, values) * (255 // (values - 1))
+        assert_as_pillow(resize, side, image)
+        image[:] = 255
+        assert_as_pillow(resize, side, image)
+
+
+@ENGINES
+@settings(max_examples=60, deadline=None)
+@given(side=st.sampled_from([4, 5, 7, 8, 16, 33, 34]), length=st.integers(700, LONGEST), seed=st.integers(0, 99))
+def test_long_images_and_small_sides(resize, side, length, seed):
+    assert_as_pillow(resize, side, noise(1, length, seed))
 
 
 @ENGINES
