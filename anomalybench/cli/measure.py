@@ -27,7 +27,7 @@ def measure(wanted: WantedArgument = None, data: DataOption = None, results: Res
     records = [record for record in store.records() if record.status == "ok"]
     ids = named(store, wanted, folder, records) if wanted else {record.id for record in records}
     wanted_records = {name.partition("@")[0] for name in ids} - {record.id for record in taken}
-    measured = [*taken, *_measured([one for one in records if one.id in wanted_records], store, folder)]
+    measured = [*taken, *_measured([one for one in records if one.id in wanted_records], store, data)]
     if not measured:
         raise StoreError(f"nothing in {results} could be measured; the reasons are above.")
     name = "_".join(Path(one).stem if one.endswith((".yaml", ".yml")) else one for one in wanted or ["all"])

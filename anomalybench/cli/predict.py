@@ -130,9 +130,9 @@ def fit(
         say("reading images")
         from anomalybench.bench import winner
 
-        chosen = winner.fitted_job(job, results, data)
         target = winner.Target(results, as_, out)
         target.check()
+        chosen = winner.fitted_job(job, results, data)
         bundle = chosen.refit(device, lambda done, total: say(f"{chosen.record.job}: {done} of {total}"))
     folder = target.keep(bundle)
     card, used = bundle.card, bundle.card.counts

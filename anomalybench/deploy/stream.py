@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.core.errors import DataError
+from anomalybench.core.errors import DataError, printable
 from anomalybench.core.method import ImageArrays
 from anomalybench.deploy.model import Model
 from anomalybench.deploy.verdict import Verdict
@@ -94,10 +94,22 @@ def _decoded(chunk: tuple[Path, ...], bits: int) -> list[_Decoded]:
 def _judged(model: Model, chunk: tuple[Path, ...], decoding: "Future[list[_Decoded]]") -> Iterator[Predicted]:
     decoded = decoding.result()
     images = [image for image, _ in decoded if image is not None]
-    verdicts = iter(model.verdicts(ImageArrays(images)) if images else ())
+    try:
+        verdicts = iter(model.verdicts(ImageArrays(images)) if images else ())
+    except DataError:  # the engine refuses one of them: the others go on by themselves
+        yield from (_alone(model, path, *one) for path, one in zip(chunk, decoded, strict=True))
+        return
     for path, (image, reason) in zip(chunk, decoded, strict=True):
-        yield (
-            Predicted(path, reason=reason)
-            if image is None
-            else Predicted(path, next(verdicts), statistics=image_statistics(image))
-        )
+        if image is None:
+            yield Predicted(path, reason=reason)
+        else:
+            yield Predicted(path, next(verdicts), statistics=image_statistics(image))
+
+
+def _alone(model: Model, path: Path, image: NDArray[np.uint8] | None, reason: str) -> Predicted:
+    if image is None:
+        return Predicted(path, reason=reason)
+    try:
+        return Predicted(path, model.verdicts(ImageArrays([image]))[0], statistics=image_statistics(image))
+    except DataError as error:
+        return Predicted(path, reason=f"{printable(path)}: {error}")

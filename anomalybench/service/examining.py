@@ -95,10 +95,13 @@ def examine(pixels: NDArray[np.uint8], origin: Origin, loaded: Loaded, slots: th
         slots: Bounds how many images are computed at the same time.
 
     Raises:
-        RefusedError: The model gives no number.
+        RefusedError: The model gives no number, or refuses the image.
     """
     with slots:
-        verdict = loaded.model.verdicts(ImageArrays([pixels]))[0]
+        try:
+            verdict = loaded.model.verdicts(ImageArrays([pixels]))[0]
+        except DataError as error:
+            raise of_image(error) from None
         statistics = image_statistics(pixels)
     if not np.isfinite(verdict.score):
         raise RefusedError(500, f"{loaded.name} version {loaded.version} gave {verdict.score} as score.", "no_score")
