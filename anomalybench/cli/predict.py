@@ -71,10 +71,11 @@ def predict(
     """
     fitted = _loaded(model, results, engine, device)
     _check_pictures(fitted.card, images, maps, overlays)
+    rows = _watched(fitted, images, out) if watch else _listed(fitted, images, shown=out is not None)
     tally = _Tally()
     try:
         with _interruptible(), _output(out, go_on=watch) as write:
-            for row, name in _watched(fitted, images, out) if watch else _listed(fitted, images, shown=out is not None):
+            for row, name in rows:
                 write(row)
                 tally.add(row)
                 _write_pictures(row, name, maps, overlays)
@@ -200,8 +201,8 @@ def _listed(fitted: "Model", images: list[str], *, shown: bool) -> "Iterator[tup
     places = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100, without `..`, but with links as they are
     top = os.path.commonpath([place.parent for place in places]) if places else "."
     rows = stream.predictions(fitted, files)
-    for row, place in zip(console.bar(rows, len(files), "images") if shown else rows, places, strict=True):
-        yield row, place.relative_to(top)
+    shown_rows = console.bar(rows, len(files), "images") if shown else rows
+    return ((row, place.relative_to(top)) for row, place in zip(shown_rows, places, strict=True))
 
 
 def _watched(fitted: "Model", images: list[str], out: Path | None) -> "Iterator[tuple[Predicted, Path]]":
@@ -211,9 +212,8 @@ def _watched(fitted: "Model", images: list[str], out: Path | None) -> "Iterator[
     if len(images) != 1:
         raise UsageError(f"--watch follows one folder, not {len(images)}.")
     known = [row["path"] for row in predictions_file.read(out)] if out is not None and out.exists() else []
-    for file in image_list.watched(Path(images[0]), known):
-        for row in stream.predictions(fitted, [file]):
-            yield row, file.relative_to(images[0])
+    files = image_list.watched(Path(images[0]), known)
+    return ((row, row.path.relative_to(images[0])) for file in files for row in stream.predictions(fitted, [file]))
 
 
 def _check_pictures(card: "ModelCard", images: list[str], maps: Path | None, overlays: Path | None) -> None:

@@ -64,7 +64,11 @@ def watched(folder: Path, known: Iterable[str] = (), idle: Callable[[], None] = 
     """
     if not folder.is_dir():
         raise UsageError(f"{printable(folder)}: --watch follows a folder, and there is none of that name.")
-    done, sizes = set(known), dict[Path, int]()
+    return _complete(folder, set(known), idle)
+
+
+def _complete(folder: Path, done: set[str], idle: Callable[[], None]) -> Iterator[Path]:
+    sizes = dict[Path, int]()
     while True:
         for file in images_below(folder):
             if path_text(file) in done:

@@ -137,7 +137,12 @@ def test_what_cannot_be_is_refused_with_what_can(bolt, cli, new, tmp_path, words
     (tmp_path / "EMPTY").mkdir()
     typed = [word.replace("NEW", str(new)).replace("EMPTY", str(tmp_path / "EMPTY")) for word in words]
     typed = [word.replace("OUT", str(tmp_path / "table")) for word in typed]
-    cli("predict", *typed, "--results", bolt).assert_refused(*said)
+    done = cli("predict", *typed, "--results", bolt)
+    done.assert_refused(*said)
+    assert not done.stdout
+    if "--out" not in typed:
+        cli("predict", *typed, "--out", tmp_path / "t.csv", "--results", bolt).assert_refused(*said)
+        assert not (tmp_path / "t.csv").exists()
 
 
 def test_a_table_that_is_there_stays(bolt, cli, new, tmp_path):
