@@ -33,7 +33,7 @@ def ranked(results: Iterable[Result]) -> list[tuple[Result, ...]]:
     for result in results:
         ours = not result.record.job.method.name.startswith(EXTERNAL)
         if ours and result.metrics.get(RANKING) is not None:
-            groups[_method(result.record)].append(result)
+            groups[method_key(result.record)].append(result)
     splits = {name: {(r.record.job.seed, r.record.job.fold) for r in group} for name, group in groups.items()}
     most = max(map(len, splits.values()), default=0)
     whole = [name for name in groups if len(splits[name]) == most]
@@ -51,7 +51,7 @@ def of_run(text: str, store: Store) -> Result:
         UsageError: There is no such run or category, several are meant, or none has a ROC AUC.
     """
     name, category, results = _run(text, store)
-    places = sorted({_place(result.record) for result in results})
+    places = sorted({place(result.record) for result in results})
     if category:
         places = [place for place in places if category in (place.category, f"{place.dataset}/{place.category}")]
         if not places:
@@ -61,7 +61,7 @@ def of_run(text: str, store: Store) -> Result:
             f"best:{text}: this run has several categories or protocols, and a model is for one: "
             f"{', '.join(map(str, places))}. Write best:{name}/CATEGORY, or name a job by how its id begins."
         )
-    order = ranked(result for result in results if _place(result.record) == places[0])
+    order = ranked(result for result in results if place(result.record) == places[0])
     if not order:
         raise UsageError(
             f"best:{text}: none of its jobs has a ROC AUC, so nothing says which one is the best: they failed, no test "
@@ -87,11 +87,12 @@ def _mean(results: Sequence[Result]) -> float:
     return fmean(float(result.metrics[RANKING] or 0) for result in results)
 
 
-def _method(record: Record) -> str:
+def method_key(record: Record) -> str:
+    """What results of one method, with the same parameters, have in common."""
     return json.dumps(record.job.method.identity)
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """What results must share to be compared; `identity` tells choices of the same names apart."""
 
     dataset: str
@@ -103,8 +104,9 @@ class _Place(NamedTuple):
         return f"{self.dataset}/{self.category} ({self.protocol})"
 
 
-def _place(record: Record) -> _Place:
+def place(record: Record) -> Place:
+    """Where a result was measured: only results of one place are ranked together."""
     job = record.job
     options = "".join(f" {name}={job.protocol.params[name]}" for name in job.protocol.chosen)
     identity = json.dumps([job.dataset.identity, job.protocol.identity], sort_keys=True)
-    return _Place(job.dataset.name, job.category, job.protocol.name + options, identity)
+    return Place(job.dataset.name, job.category, job.protocol.name + options, identity)

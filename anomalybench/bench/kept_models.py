@@ -1,13 +1,11 @@
 """Which models of a run stay: those of the method that ranks first on each category."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 
 from anomalybench.bench import best
 from anomalybench.bench.store import Store, weights
-from anomalybench.core.model_card import CARD
-from anomalybench.core.record import Record, Result
+from anomalybench.core.record import Result
 
 _JUST_USED_S = 60
 """An array that was used in the last minute may belong to a model that another run is writing."""
@@ -28,22 +26,16 @@ def keep_best(results: Sequence[Result], store: Store) -> int:
     Raises:
         StoreError: A folder cannot be written.
     """
-    groups: dict[str, list[Result]] = defaultdict(list)
+    groups: dict[best.Place, list[Result]] = defaultdict(list)
     for result in results:
-        job = result.record.job
-        groups[json.dumps([job.dataset.identity, job.category, job.protocol.identity])].append(result)
+        groups[best.place(result.record)].append(result)
     removed = 0
     for group in groups.values():
-        order = best.ranked(group)
-        kept = {_method(result.record) for result in order[0]} if order else {_method(r.record) for r in group}
-        for record in {r.record.id: r.record for r in group if _method(r.record) not in kept}.values():
-            if CARD in record.files:
-                store.without_model(record)
-                removed += 1
+        if not (order := best.ranked(group)):
+            continue
+        kept = best.method_key(order[0][0].record)
+        others = {one.record.id: one.record for one in group if best.method_key(one.record) != kept}
+        removed += sum(store.drop_model(record) for record in others.values())
     if removed:
         weights.prune(store.results, _JUST_USED_S)
     return removed
-
-
-def _method(record: Record) -> str:
-    return json.dumps(record.job.method.identity)

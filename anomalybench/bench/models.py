@@ -20,6 +20,7 @@ from anomalybench.core.record import MEASURE_VERSION, Measurement, Record
 from anomalybench.deploy import bundle, cards
 from anomalybench.deploy.bundle import Bundle
 from anomalybench.deploy.exported import same_fit
+from anomalybench.deploy.loading import load_model
 from anomalybench.deploy.promoted import Promoted
 
 BEST = "best:"
@@ -50,8 +51,6 @@ class Found:
     def card(self) -> ModelCard:
         """Its card, with the threshold that is meant; StoreError if it is damaged."""
         if self.folder.is_file():
-            from anomalybench.deploy.loading import load_model  # here, since it needs torch
-
             return load_model(self.folder).card
         return self._decided(bundle.read_card(self.folder))
 

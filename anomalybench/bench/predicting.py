@@ -4,14 +4,14 @@ Images are predicted in an order that the seed decides, since their order by pat
 scores depended on it would see the labels.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.core.method import ImageArrays, Method, Prediction, batch_dependence
+from anomalybench.core.method import Method, Prediction, batch_dependence
+from anomalybench.deploy.timing import alone
 from anomalybench.vision.images import ImageFiles, batches
 
 _BATCH = 32
@@ -21,7 +21,9 @@ _LATENCY_IMAGES, _LATENCY_S = 20, 1.0
 """Latency is measured on so many images, or for so long."""
 
 
-def predict(method: Method, images: ImageFiles, seed: int, progress: Callable[[int, int], None]) -> Prediction:
+def predict(
+    method: Method, images: ImageFiles, seed: int, progress: Callable[[int, int], None] = lambda *_: None
+) -> Prediction:
     """Predictions in the order of the images, which are shown in another one."""
     order = np.random.default_rng(seed).permutation(len(images))
     scores: list[NDArray[Any]] = []
@@ -50,16 +52,8 @@ def check_batches(method: Method, images: ImageFiles, prediction: Prediction) ->
 
 def latency(method: Method, images: ImageFiles) -> dict[str, float]:
     """Milliseconds from a decoded image by itself to its score and map, nothing stored in between."""
-    spent: list[float] = []
-    stop = time.perf_counter() + _LATENCY_S
-    for place in range(_LATENCY_IMAGES + 1):
-        alone = ImageArrays([images[place % len(images)]])
-        start = time.perf_counter()
-        method.predict(alone)
-        spent.append(1000 * (time.perf_counter() - start))
-        if place and time.perf_counter() > stop:
-            break
-    p50, p95 = np.quantile(spent[1:], [0.5, 0.95])  # the first call warms up
+    spent = alone(method.predict, images, _LATENCY_IMAGES, _LATENCY_S)
+    p50, p95 = np.quantile(spent, [0.5, 0.95])
     return {"latency_p50_ms": round(float(p50), 3), "latency_p95_ms": round(float(p95), 3)}
 
 

@@ -6,18 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalybench.bench import models
+from anomalybench.bench import models, predicting
 from anomalybench.bench.recorded_images import RecordedImages
 from anomalybench.bench.store import Store, reading
 from anomalybench.core.errors import DataError, StoreError, UsageError
-from anomalybench.core.method import Prediction
 from anomalybench.core.record import Record
 from anomalybench.deploy import bundle
 from anomalybench.deploy.fitted import Fitted
 from anomalybench.deploy.parity import Evidence
-from anomalybench.vision.images import ImageFiles, batches
+from anomalybench.vision.images import ImageFiles
 
-_BATCH = 32
 _SIDE = 256
 
 
@@ -38,7 +36,7 @@ def evidence(record: Record, store: Store, fitted: Fitted, data: Path | None = N
     images = _images(record, store, data)
     calibration = int((scores["split"] == "calibration").sum())
     if fitted.card.fitted_on != "train":
-        found = _predicted(fitted, images)
+        found = predicting.predict(fitted.method, images, record.job.seed)
         return Evidence(images, calibration, found.scores, found.maps, source="method")
     return Evidence(images, calibration, scores["score"].to_numpy(), store.maps(record))
 
@@ -112,9 +110,3 @@ def _images(record: Record, store: Store, data: Path | None) -> ImageFiles:
     table = RecordedImages(data).table(record)
     paths = list(store.scores(record)["path"])
     return ImageFiles([table.root / path for path in paths], [table.hashes[path] for path in paths], record.bits)
-
-
-def _predicted(fitted: Fitted, images: ImageFiles) -> Prediction:
-    parts = [fitted.method.predict(batch) for batch in batches(images, _BATCH)]
-    maps = [part.maps for part in parts if part.maps is not None]
-    return Prediction(np.concatenate([part.scores for part in parts]), np.concatenate(maps) if maps else None)

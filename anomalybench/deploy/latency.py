@@ -20,6 +20,7 @@ from anomalybench.core.method import ImageArrays
 from anomalybench.deploy import bundle, onnx_model, openvino_model
 from anomalybench.deploy.fitted import fitted
 from anomalybench.deploy.model import ONNX, OPENVINO, Model
+from anomalybench.deploy.timing import alone
 from anomalybench.deploy.versions import system, versions
 
 LATENCY = "latency.json"
@@ -166,13 +167,8 @@ def measure(model: Model, images: Sequence[NDArray[np.uint8]], count: int = 200)
         images: Decoded images; taken in turns.
         count: How many are timed by themselves; fewer where that would take more than 20 s.
     """
-    for place in range(_WARM_UP):
-        _predict(model, images, place, 1)
-    spent: list[float] = []
-    stop = time.perf_counter() + _LIMIT_S
-    while len(spent) < count and (not spent or time.perf_counter() < stop):
-        spent.append(_predict(model, images, len(spent), 1))
-    p50, p95, p99 = (round(1000 * float(value), 3) for value in np.quantile(spent, [0.5, 0.95, 0.99]))
+    spent = alone(model.predict, images, count, _LIMIT_S, _WARM_UP)
+    p50, p95, p99 = (round(float(value), 3) for value in np.quantile(spent, [0.5, 0.95, 0.99]))
     batches = {size: _throughput(model, images, size) for size in BATCHES}
     return Timing(engine=model.engine, images=len(spent), p50_ms=p50, p95_ms=p95, p99_ms=p99, batches=batches)
 

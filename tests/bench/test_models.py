@@ -209,9 +209,9 @@ def test_methods_are_ranked_as_on_the_leaderboard(put, store):
 
 def test_the_best_of_a_run_whose_models_are_gone(put, store):
     records = a_run(put, store)
-    store.without_model(records["cam", 0])
+    store.drop_model(records["cam", 0])
     assert find("best:quick", store) == made_records.folder(store, records["cam", 1])
-    store.without_model(records["cam", 1])
+    store.drop_model(records["cam", 1])
     refused("best:quick", store, "cam", "was not kept")
 
 

@@ -222,17 +222,24 @@ class Store:
                 bundle.write_card(aside, cards.with_measurement(card, record.measurements[0], self.scores(record)))
             return finish(aside, record, resamples)
 
-    def without_model(self, record: Record) -> Record:
-        """Put the job's results without its model in their place.
+    def drop_model(self, record: Record) -> bool:
+        """Remove the job's model and keep its results, also what was measured since `record` was read.
+
+        Returns:
+            Whether there was a model.
 
         Raises:
             StoreError: The folder cannot be written.
         """
-        folder = self._folder(record)
-        with self._replaced(record) as aside:
-            for name in record.files.keys() - {CARD, bundle.WEIGHTS}:
+        now = self.get(record.job, record.fingerprint)
+        if now is None or CARD not in now.files:
+            return False
+        folder = self._folder(now)
+        with self._replaced(now) as aside:
+            for name in now.files.keys() - {CARD, bundle.WEIGHTS}:
                 link(folder / name, aside / name)
-            return finish(aside, record, {})
+            finish(aside, now, {})
+        return True
 
     @contextlib.contextmanager
     def _replaced(self, record: Record) -> Iterator[Path]:
