@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from anomalybench.cli import console
-from anomalybench.cli.options import RESULTS, DataOption, ResultsOption
-from anomalybench.cli.predict import ModelArgument
+from anomalybench.cli.options import RESULTS, DataOption, ModelArgument, ResultsOption
 from anomalybench.cli.terminal import Column, table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalybench.cli import console, model_tables
-from anomalybench.cli.options import RESULTS, ResultsOption
+from anomalybench.cli.options import MODEL, RESULTS, ResultsOption
 from anomalybench.core import places
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from anomalybench.report.model_comparison import Decisions
 
 app = typer.Typer(no_args_is_help=True, help="Promote models under a name, go back to earlier ones, compare two.")
-_MODEL = "A promoted model (pill, pill/3), a job by how its id begins, best:RUN, or the folder of a model."
 
 
 @app.command("list")
@@ -48,7 +47,7 @@ def list_(results: ResultsOption = RESULTS) -> None:
 
 @app.command()
 def promote(
-    job: Annotated[str, typer.Argument(metavar="JOB", help=f"{_MODEL} A job may end in @RULE.")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help=f"{MODEL} A job may end in @RULE.")],
     as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Name of the promoted model.")],
     keep: Annotated[int, typer.Option(min=1, help="How many versions stay, besides what a rollback needs.")] = 5,
     results: ResultsOption = RESULTS,
@@ -91,7 +90,7 @@ def rollback(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=_MODEL)],
+    a: Annotated[str, typer.Argument(metavar="A", help=MODEL)],
     b: Annotated[str, typer.Argument(metavar="B", help="The other model.")],
     images: Annotated[
         list[str] | None,
@@ -141,8 +140,8 @@ def _compare_on(images: list[str], a: "tuple[str, Found]", b: "tuple[str, Found]
         say("reading images")
         given = fresh_images.fresh(images, [found.card() for _, found in (a, b)], Store(results))
         rows = [_predicted(name, found, given.paths, say) for name, found in (a, b)]
-    readable = [i for i, row in enumerate(rows[0]) if row.verdict is not None]
-    for remark in (*given.remarks, *(row.reason for row in rows[0] if row.verdict is None)):
+    readable = [i for i, pair in enumerate(zip(*rows, strict=True)) if all(row.verdict is not None for row in pair)]
+    for remark in dict.fromkeys((*given.remarks, *(row.reason for own in rows for row in own if row.reason))):
         console.warn(remark)
     if not readable:
         raise DataError(

@@ -23,6 +23,8 @@ WantedArgument = Annotated[
         help="Suites, names of runs, or results by the beginning of their id; default: all.",
     ),
 ]
+MODEL = "A promoted model (pill, pill/3), a job by how its id begins, best:RUN, or the folder of a model."
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 DataOption = Annotated[Path | None, typer.Option(help=requests.options()["data"].help)]
 ResultsOption = Annotated[Path, typer.Option("--results", help=requests.options()["results"].help)]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the report page in a browser.")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalybench.cli import console
-from anomalybench.cli.options import RESULTS, DataOption, ResultsOption
+from anomalybench.cli.options import RESULTS, DataOption, ModelArgument, ResultsOption
 from anomalybench.core import places
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from anomalybench.deploy.model import Model
     from anomalybench.deploy.stream import Predicted
 
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A promoted model (pill, pill/3), a job by how its id begins, best:RUN, or the folder of a model.",
-    ),
-]
 ImagesArgument = Annotated[
     list[str], typer.Argument(metavar="IMAGES...", help="Files, folders, patterns; - reads paths from standard input.")
 ]
